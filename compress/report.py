@@ -1,0 +1,115 @@
+"""Compress a whole model with one solver, and say layer by layer what was done."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from .layer_problem import LayerProblem
+from .layerwise import Correction, walk
+from .models import decoder_blocks, family
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What happened to one layer."""
+
+    name: str  # where it lives in the model
+    block: int  # index of its decoder block
+    shape: tuple[int, int]  # (outputs, inputs)
+    zeros: int  # exact number of zero weights, after the cast to the storage dtype
+    error: float  # ||V X* - W X|| / ||W X||, of the weights as stored
+    seconds: float  # spent in the solver
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros."""
+        return self.zeros / (self.shape[0] * self.shape[1])
+
+
+def compress_model(
+    model: nn.Module,
+    tokens: Tensor,
+    solver: Callable[[LayerProblem], Tensor],
+    *,
+    correction: Correction = Correction.NONE,
+    blocks: int | None = None,
+    progress: bool = False,
+) -> list[LayerReport]:
+    """Run ``solver`` on every layer problem of :func:`walk` and write its weights: the five-line loop with a report.
+
+    Args:
+        model: changed in place.
+        tokens: (samples, length) calibration tokens.
+        solver: ``problem -> weights``, such as ``partial(fista_path_prune, sparsity=NM(2, 4))``.
+        correction: see :class:`Correction`.
+        blocks: only the first so many decoder blocks.
+        progress: show a progress bar with the time left (only on a terminal).
+    """
+    from tqdm import tqdm
+
+    stages = walk(model, tokens, correction=correction, blocks=blocks)
+    count = (blocks or len(decoder_blocks(model))) * sum(len(group) for group in family(model).groups)
+    reports = []
+    for stage in tqdm(
+        stages, total=count, desc="compress", unit="layer", leave=False, disable=None if progress else True
+    ):
+        begin = time.perf_counter()
+        stage.write(solver(stage.problem))
+        stored = stage.layer.weight.detach()
+        reports.append(
+            LayerReport(
+                name=stage.name,
+                block=stage.block,
+                shape=(stored.shape[0], stored.shape[1]),
+                zeros=int((stored == 0).sum()),
+                error=float(stage.problem.relative_error(stored)),
+                seconds=time.perf_counter() - begin,
+            )
+        )
+    return reports
+
+
+def overall_sparsity(reports: Iterable[LayerReport]) -> float:
+    """Fraction of zeros over all the layers reported."""
+    reports = list(reports)
+    return sum(r.zeros for r in reports) / sum(r.shape[0] * r.shape[1] for r in reports)
+
+
+def mean_error(reports: Iterable[LayerReport]) -> float:
+    """Mean of the relative layer errors."""
+    errors = [r.error for r in reports]
+    return sum(errors) / len(errors)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON through a temporary file, so that the path never holds half of it."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1, default=asdict) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def plot_errors(reports: dict[str, list[LayerReport]]) -> Figure:
+    """Relative error of every layer against its place in the model, one curve for every method.
+
+    Args:
+        reports: name of the method -> its layers.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    for label, layers in reports.items():
+        axes.plot([r.error for r in layers], label=label, lw=1.2)
+    axes.set(xlabel="linear layer, in the order of the computation", ylabel="relative output error", yscale="log")
+    axes.legend(ncols=2, fontsize="small")
+    return figure

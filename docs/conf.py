@@ -1,0 +1,49 @@
+"""Sphinx configuration: `make docs` builds with warnings as errors and without a network."""
+
+import re
+from importlib.metadata import version as installed_version
+
+import sphinx.pycode.parser
+
+project = "optsci"
+author = "The optsci developers"
+copyright = "2026, The optsci developers"
+version = release = installed_version("optsci")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py"]
+html_theme = "furo"
+html_title = "optsci"
+
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
+
+autosummary_generate = True
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+napoleon_use_rtype = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "show_signature": False,
+}
+
+# The fields of states and results are documented by the comment beside them; Sphinx itself asks for `#:`.
+sphinx.pycode.parser.comment_re = re.compile(r"^\s*#:? ?(.*)\r?\n?$")

@@ -1,0 +1,152 @@
+"""The single door for user data: NumPy arrays, lists and numbers become tensors; tensors pass unchanged.
+
+It is called where functions and operators are built and on starting points, nowhere else: inside, everything
+is a tensor, and dtype and device are decided once, by the inputs.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def as_tensor(x: Any, name: str, *, like: Tensor | None = None) -> Tensor:
+    """Return ``x`` as a real floating-point tensor.
+
+    Args:
+        x: a tensor (returned as it is, with its graph), a NumPy array (shares memory, keeps float32 and
+            float64), a number or nested lists of numbers. Integers and booleans become floating point: the
+            dtype of ``like``, or torch's default one.
+        name: what the caller calls this argument; it stands in the error messages.
+        like: a tensor whose dtype and device the result must have. Numbers and lists adopt them; an array of
+            another precision, or a tensor of another precision or device, is refused, for to convert it
+            silently would hide where precision or time is lost.
+
+    Raises:
+        TypeError: ``x`` does not hold numbers.
+        ValueError: ``x`` is complex, or disagrees with ``like``.
+
+    >>> as_tensor([1, 2], "b")
+    tensor([1., 2.])
+    >>> as_tensor(np.zeros(2), "b").dtype
+    torch.float64
+    >>> as_tensor(np.zeros(2), "b", like=torch.zeros(3))
+    Traceback (most recent call last):
+    ValueError: b is torch.float64, what it is combined with is torch.float32: convert one of them
+    """
+    tensor = _convert(x, name, None if like is None else like.dtype)
+    if tensor.is_complex():
+        raise ValueError(f"{name} must be real, got {tensor.dtype}: stack its real and imaginary parts instead")
+    if like is None:
+        return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+    if tensor.is_floating_point() and tensor.dtype != like.dtype:
+        raise ValueError(f"{name} is {tensor.dtype}, what it is combined with is {like.dtype}: convert one of them")
+    if isinstance(x, Tensor) and tensor.device != like.device:
+        raise ValueError(
+            f"{name} is on {tensor.device}, what it is combined with is on {like.device}: move one of them"
+        )
+    return tensor.to(like.device, like.dtype)
+
+
+def as_finite(x: Any, name: str, *, like: Tensor | None = None) -> Tensor:
+    """Return `as_tensor(x, name, like=like)` after making sure that every entry is finite.
+
+    >>> as_finite([1.0, float("nan")], "b")
+    Traceback (most recent call last):
+    ValueError: b must be finite, got nan
+    """
+    tensor = as_tensor(x, name, like=like)
+    require_finite(tensor, name)
+    return tensor
+
+
+def require_finite(x: float | Tensor, name: str) -> None:
+    """Refuse NaN and infinity."""
+    values = _values(x)
+    _refuse(values[~values.isfinite()], name, "finite")
+
+
+def as_coefficient(x: Any, name: str) -> float | Tensor:
+    """Return a number as a float, which takes the dtype of the tensor it meets; all else by `as_tensor`.
+
+    >>> as_coefficient(np.float32(2), "weight")
+    2.0
+    """
+    return float(x) if isinstance(x, Real) else as_tensor(x, name)
+
+
+def as_scalar(x: Any, name: str) -> float | Tensor:
+    """Return a single number: a float, or a 0-d tensor, so that one can differentiate with respect to it.
+
+    >>> as_scalar([1.0, 2.0], "weight")
+    Traceback (most recent call last):
+    ValueError: weight must be a single number, got shape (2,)
+    """
+    number = as_coefficient(x, name)
+    if isinstance(number, Tensor) and number.dim() > 0:
+        raise ValueError(f"{name} must be a single number, got shape {tuple(number.shape)}")
+    return number
+
+
+def require_nonnegative(x: float | Tensor, name: str) -> None:
+    """Refuse what is negative, infinite or NaN anywhere.
+
+    >>> require_nonnegative(-1, "weight")
+    Traceback (most recent call last):
+    ValueError: weight must be finite and at least 0, got -1.0
+    """
+    values = _values(x)
+    _refuse(values[~((values >= 0) & values.isfinite())], name, "finite and at least 0")
+
+
+def require_positive(x: float | Tensor, name: str) -> None:
+    """Refuse what is not positive, infinite or NaN anywhere.
+
+    >>> require_positive(0, "scale")
+    Traceback (most recent call last):
+    ValueError: scale must be finite and positive, got 0.0
+    """
+    values = _values(x)
+    _refuse(values[~((values > 0) & values.isfinite())], name, "finite and positive")
+
+
+def require_fit(coefficient: float | Tensor, x: Tensor, name: str) -> None:
+    """Refuse a coefficient that would broadcast ``x`` to a larger shape.
+
+    >>> require_fit(torch.ones(3, 1), torch.ones(3), "weights")
+    Traceback (most recent call last):
+    ValueError: weights of shape (3, 1) does not broadcast to the shape (3,) of x
+    """
+    shape = coefficient.shape if isinstance(coefficient, Tensor) else torch.Size()
+    fits = len(shape) <= x.dim() and all(a in (1, b) for a, b in zip(reversed(shape), reversed(x.shape), strict=False))
+    if not fits:
+        raise ValueError(f"{name} of shape {tuple(shape)} does not broadcast to the shape {tuple(x.shape)} of x")
+
+
+def _values(x: float | Tensor) -> Tensor:
+    """Entries for inspection; a number in double precision, in which Python keeps it."""
+    return x.detach().flatten() if isinstance(x, Tensor) else torch.tensor([x], dtype=torch.float64)
+
+
+def _refuse(wrong: Tensor, name: str, rule: str) -> None:
+    if len(wrong):
+        raise ValueError(f"{name} must be {rule}, got {wrong[0].item()}")
+
+
+def _convert(x: Any, name: str, dtype: torch.dtype | None) -> Tensor:
+    """Numbers and lists are made in ``dtype`` at once: by way of the default one they would lose digits."""
+    if isinstance(x, Tensor):
+        return x
+    if hasattr(x, "__array__") and not isinstance(x, np.generic):
+        x = np.asarray(x)
+        if not x.flags.writeable or any(stride < 0 for stride in x.strides):
+            x = x.copy()  # torch cannot mark memory as read-only, and has no negative strides
+        dtype = None
+    try:
+        return torch.as_tensor(x, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a tensor, an array or numbers, got {x!r}") from error

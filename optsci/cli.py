@@ -1,0 +1,166 @@
+"""The command line: ``optsci compress``, ``optsci evaluate``, ``optsci demo``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A local folder, a hub id, or a .gguf file.")]
+Text = Annotated[Path, typer.Option("--text", help="Plain text, UTF-8.")]
+Device = Annotated[str, typer.Option(help="Where to compute, e.g. cpu or cuda.")]
+
+
+class Method(StrEnum):
+    """Pruners by the names they have on the command line."""
+
+    MAGNITUDE = "magnitude"
+    WANDA = "wanda"
+    SPARSEGPT = "sparsegpt"
+    FISTA = "fista"
+    FISTA_PAPER = "fista-paper"
+
+
+class DType(StrEnum):
+    """Storage types of the weights; ``auto`` keeps that of the checkpoint."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Target(StrEnum):
+    """What the output of a compressed layer is compared with; see ``optsci.compress.Correction``."""
+
+    NONE = "none"
+    WITHIN_BLOCK = "within-block"
+    ACROSS_BLOCKS = "across-blocks"
+
+
+@app.callback()
+def optsci() -> None:
+    """Compress language models by proximal optimisation."""
+
+
+@app.command()
+def compress(
+    model: Model,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must not exist.")],
+    text: Text,
+    prune: Annotated[
+        Method, typer.Option(help="fista: robust path; fista-paper: the published search.")
+    ] = Method.FISTA,
+    sparsity: Annotated[str, typer.Option(help="Fraction of zeros (0.5), or N:M with N kept of M (2:4).")] = "0.5",
+    refit: Annotated[bool, typer.Option(help="Least squares on the support afterwards.")] = True,
+    samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
+    length: Annotated[int, typer.Option(help="Tokens per window.")] = 2048,
+    correction: Annotated[Target, typer.Option(help="What a layer's output is compared with.")] = Target.NONE,
+    seed: Annotated[int, typer.Option(help="Of the choice of the windows.")] = 0,
+    dtype: Annotated[DType, typer.Option(help="Type of the weights.")] = DType.AUTO,
+    device: Device = "cpu",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Prune MODEL and write it to OUT as safetensors, with a report and a figure."""
+    with _sentences():
+        from optsci import compress as c
+
+        pattern = c.parse_sparsity(sparsity)
+        c.check_out(out, overwrite=overwrite)
+        content = _read(text)
+        tokenizer = c.load_tokenizer(model)
+        tokens = c.calibration(content, tokenizer, samples=samples, length=length, seed=seed)
+        network = c.load_model(model, dtype=_dtype(dtype)).to(device)
+        c.check_pattern(network, pattern)
+        methods: dict[Method, Callable[..., Any]] = {
+            Method.MAGNITUDE: c.magnitude,
+            Method.WANDA: c.wanda,
+            Method.SPARSEGPT: c.sparsegpt,
+            Method.FISTA: c.fista_path_prune,
+            Method.FISTA_PAPER: c.fista_prune,
+        }
+        solver = partial(methods[prune], sparsity=pattern)
+        with c.whole_folder(out, overwrite=overwrite) as part:
+            reports = c.compress_model(
+                network,
+                tokens,
+                c.with_refit(solver) if refit else solver,
+                correction=c.Correction(correction.value),
+                progress=True,
+            )
+            network.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            settings = {
+                "model": model, "prune": prune.value, "sparsity": sparsity, "refit": refit, "samples": samples,
+                "length": length, "correction": correction.value, "seed": seed, "dtype": str(network.dtype),
+            }  # fmt: skip
+            c.write_json(part / "compression.json", {"settings": settings, "layers": [asdict(r) for r in reports]})
+            c.plot_errors({prune.value: reports}).savefig(part / "compression.png", dpi=120)
+        typer.echo(
+            f"{out}: {len(reports)} layers, {c.overall_sparsity(reports):.4%} zeros, mean relative layer error "
+            f"{c.mean_error(reports):.4f}; see compression.json and compression.png there"
+        )
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    text: Text,
+    length: Annotated[int, typer.Option(help="Tokens per window.")] = 2048,
+    windows: Annotated[int | None, typer.Option(help="At most this many windows, from the start.")] = None,
+    dtype: Annotated[DType, typer.Option(help="Type of the weights.")] = DType.AUTO,
+    device: Device = "cpu",
+) -> None:
+    """Perplexity of MODEL on a text: consecutive windows, each scored on its own."""
+    with _sentences():
+        from optsci import compress as c
+
+        tokens = c.windows(c.encode(_read(text), c.load_tokenizer(model)), length=length, limit=windows)
+        network = c.load_model(model, dtype=_dtype(dtype)).to(device)
+        value = c.perplexity(network, tokens, progress=True)
+        typer.echo(
+            f"perplexity {value:.4f} on {tokens.numel()} tokens: {len(tokens)} windows of {length}, "
+            f"{len(tokens) * (length - 1)} predictions, no special tokens, {network.dtype}"
+        )
+
+
+@app.command()
+def demo(
+    full: Annotated[bool, typer.Option("--full", help="Prune all blocks; continues an interrupted run.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the table and the figures.")] = Path("demo"),
+) -> None:
+    """Prune SmolLM2-135M to one half by four methods, each with and without refit, in about five minutes."""
+    with _sentences():
+        from optsci.compress.demo import run_demo
+
+        run_demo(out, full=full, say=typer.echo)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Bad input ends with its sentence, not with a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        typer.echo(f"optsci: {error}", err=True)
+        sys.exit(2)
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(f"--text {str(path)!r}: there is no such file")
+    return path.read_text(encoding="utf-8")
+
+
+def _dtype(dtype: DType) -> Any:
+    import torch
+
+    return None if dtype is DType.AUTO else getattr(torch, dtype.value)

@@ -1,0 +1,374 @@
+r"""Proximal gradient methods: minimise F = f + g, f with an L-Lipschitz gradient, g with a prox.
+
+.. math::
+
+    x_k &= \operatorname{prox}_{s g} (y_k - s \nabla f(y_k)), \qquad s \le 1/L, \\
+    y_{k+1} &= x_k + \frac{t_k - 1}{t_{k+1}} (x_k - x_{k-1}), \qquad y_1 = x_0, \; t_1 = 1.
+
+What tells the variants apart is the sequence t, given as a map ``t -> t_next`` (``momentum``), and when it
+begins anew (``restart``). The rates hold for convex f and g, with :math:`R = \|x_0 - x^*\|`.
+
+Sources: Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009) 183 (ISTA, FISTA, backtracking) and IEEE Trans.
+Image Process. 18 (2009) 2419 (monotone FISTA); O'Donoghue and Candès, Found. Comput. Math. 15 (2015) 715
+(restart); Chambolle and Dossal, J. Optim. Theory Appl. 166 (2015) 968; Nesterov, Lectures on Convex
+Optimization (2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from optsci._tensor import as_tensor
+from optsci.protocols import require
+
+Momentum = Callable[[Tensor], Tensor]  # t -> t_next, 0-d tensors
+Restart = Callable[[Tensor, Tensor, Tensor], Tensor]  # (y, x_new, x) -> 0-d bool tensor
+
+
+class ISTAState(NamedTuple):
+    """An iteration of ``ista``."""
+
+    x: Tensor  # x_k
+    residual: Tensor  # ||x_{k-1} - x_k|| / max(1, ||x_k||)
+
+
+class FISTAState(NamedTuple):
+    """An iteration of ``fista``."""
+
+    x: Tensor  # x_k
+    residual: Tensor  # ||y_k - x_k|| / max(1, ||x_k||)
+    y: Tensor  # y_{k+1}, the extrapolated point
+    t: Tensor  # t_{k+1}
+
+
+class MonotoneFISTAState(NamedTuple):
+    """An iteration of ``monotone_fista``."""
+
+    x: Tensor  # x_k, the better of z and x_{k-1}
+    residual: Tensor  # ||y_k - z|| / max(1, ||z||)
+    y: Tensor  # y_{k+1}
+    t: Tensor  # t_{k+1}
+    z: Tensor  # proximal gradient step from y_k
+    objective: Tensor  # F(x_k)
+
+
+class BacktrackingState(NamedTuple):
+    """A trial of ``backtracking_fista``."""
+
+    x: Tensor  # last accepted point
+    residual: Tensor  # ||y - x|| / max(1, ||x||) of the last accepted trial; 1 before the first
+    y: Tensor  # extrapolated point of the next trial
+    t: Tensor  # t of the next trial
+    step: Tensor  # step of this trial
+    accepted: Tensor  # 0-d bool: this trial satisfied the quadratic upper bound
+
+
+def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None) -> Iterator[ISTAState]:
+    r"""Iterative shrinkage-thresholding: :math:`x_{k+1} = \operatorname{prox}_{s g}(x_k - s \nabla f(x_k))`.
+
+    :math:`F(x_k) - F^* \le L R^2 / (2 k)` for every k. With a non-convex g, F still does not rise.
+
+    Args:
+        f: has ``grad``, and ``lipschitz`` where the step is to be derived.
+        g: has ``prox``.
+        x0: start, any shape; not modified.
+        step: positive, at most 1/L; a number or a tensor that broadcasts to x. None: ``1/f.lipschitz()``.
+
+    The residual is ``||x_{k-1} - x_k|| / max(1, ||x_k||)``.
+
+    Reference: Beck and Teboulle (2009), Theorem 3.1.
+
+    Example:
+        >>> import optsci
+        >>> f, g = optsci.LeastSquares([[2.0, 0.0], [0.0, 1.0]], [2.0, 3.0]), optsci.L1(1.0)
+        >>> optsci.solve(ista(f, g, [0.0, 0.0])).x
+        tensor([0.7500, 2.0000])
+    """
+    x0, step = _start("ista", f, g, x0, step)
+
+    def iterate(x: Tensor) -> Iterator[ISTAState]:
+        while True:
+            x_new = g.prox(x - step * f.grad(x), step)
+            residual = _residual(x, x_new)
+            x = x_new
+            yield ISTAState(x, residual)
+
+    return iterate(x0)
+
+
+def nesterov(t: Tensor) -> Tensor:
+    r"""The momentum of FISTA, :math:`t_{k+1} = (1 + \sqrt{1 + 4 t_k^2})/2`.
+
+    Example:
+        >>> nesterov(torch.tensor(1.0))
+        tensor(1.6180)
+    """
+    return (1 + (1 + 4 * t * t).sqrt()) / 2
+
+
+def fista(
+    f: Any,
+    g: Any,
+    x0: Any,
+    *,
+    step: float | Tensor | None = None,
+    momentum: Momentum = nesterov,
+    restart: Restart | None = None,
+) -> Iterator[FISTAState]:
+    r"""Fast iterative shrinkage-thresholding: :math:`F(x_k) - F^* \le 2 L R^2 / (k + 1)^2` for every k.
+
+    All of it is differentiable in whatever f and g are made of; a derived step counts as a constant.
+
+    Args:
+        f: has ``grad``, and ``lipschitz`` where the step is to be derived.
+        g: has ``prox``.
+        x0: start, any shape; not modified.
+        step: positive, at most 1/L; a number or a tensor that broadcasts to x. None: ``1/f.lipschitz()``.
+        momentum: the map ``t -> t_next``: ``nesterov``, ``chambolle_dossal(a)``, ``strongly_convex(q)``,
+            ``no_momentum`` or your own.
+        restart: a test ``(y, x_new, x) -> bool tensor``, after which t is 1 and the momentum begins anew:
+            ``gradient_restart``, ``function_restart(f, g)`` or your own.
+
+    The residual is ``||y_k - x_k|| / max(1, ||x_k||)``, zero exactly when ``y_k`` is a minimiser.
+
+    Reference: Beck and Teboulle (2009), Theorem 4.4.
+
+    Example:
+        >>> import optsci
+        >>> f, g = optsci.LeastSquares([[2.0, 0.0], [0.0, 1.0]], [2.0, 3.0]), optsci.L1(1.0)
+        >>> optsci.solve(fista(f, g, [0.0, 0.0], restart=gradient_restart)).x
+        tensor([0.7500, 2.0000])
+    """
+    x0, step = _start("fista", f, g, x0, step)
+
+    def iterate(x: Tensor) -> Iterator[FISTAState]:
+        y, t = x, x.new_ones(())
+        while True:
+            x_new = g.prox(y - step * f.grad(y), step)
+            residual = _residual(y, x_new)
+            if restart is not None:
+                t = torch.where(restart(y, x_new, x), 1.0, t)
+            t_next = momentum(t)
+            y = x_new + (t - 1) / t_next * (x_new - x)
+            x, t = x_new, t_next
+            yield FISTAState(x, residual, y, t)
+
+    return iterate(x0)
+
+
+def monotone_fista(
+    f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, momentum: Momentum = nesterov
+) -> Iterator[MonotoneFISTAState]:
+    r"""FISTA whose objective never rises, with the bound of ``fista``: x moves to z only if that is no worse.
+
+    .. math::
+
+        x_k &= \operatorname{argmin} \{F(z_k), F(x_{k-1})\}, \\
+        y_{k+1} &= x_k + \frac{t_k}{t_{k+1}} (z_k - x_k) + \frac{t_k - 1}{t_{k+1}} (x_k - x_{k-1}).
+
+    Args:
+        f: has a value and ``grad``, and ``lipschitz`` where the step is to be derived.
+        g: has a value and ``prox``.
+        x0: start, any shape; not modified.
+        step: positive, at most 1/L; a number or a tensor that broadcasts to x. None: ``1/f.lipschitz()``.
+        momentum: the map ``t -> t_next``.
+
+    The residual is ``||y_k - z_k|| / max(1, ||z_k||)``.
+
+    Reference: Beck and Teboulle, IEEE Trans. Image Process. 18 (2009) 2419, section V.
+
+    Example:
+        >>> import optsci
+        >>> f, g = optsci.LeastSquares([[2.0, 0.0], [0.0, 1.0]], [2.0, 3.0]), optsci.L1(1.0)
+        >>> optsci.solve(monotone_fista(f, g, [0.0, 0.0])).x
+        tensor([0.7500, 2.0000])
+    """
+    x0, step = _start("monotone_fista", f, g, x0, step)
+    _require_value("monotone_fista", f=f, g=g)
+
+    def iterate(x: Tensor) -> Iterator[MonotoneFISTAState]:
+        y, t, objective = x, x.new_ones(()), f(x) + g(x)
+        while True:
+            z = g.prox(y - step * f.grad(y), step)
+            residual = _residual(y, z)
+            objective_z = f(z) + g(z)
+            better = objective_z <= objective
+            x_new = torch.where(better, z, x)
+            objective = torch.where(better, objective_z, objective)
+            t_next = momentum(t)
+            y = x_new + t / t_next * (z - x_new) + (t - 1) / t_next * (x_new - x)
+            x, t = x_new, t_next
+            yield MonotoneFISTAState(x, residual, y, t, z, objective)
+
+    return iterate(x0)
+
+
+def backtracking_fista(
+    f: Any, g: Any, x0: Any, *, step: float = 1.0, shrink: float = 0.5, momentum: Momentum = nesterov
+) -> Iterator[BacktrackingState]:
+    r"""FISTA for an unknown L: every state is one trial of a step, and where it is too long the step shrinks.
+
+    A trial :math:`z = \operatorname{prox}_{s g}(y - s \nabla f(y))`, :math:`d = z - y`, is accepted if
+
+    .. math::
+
+        f(z) - f(y) - \langle \nabla f(y), d \rangle \le \frac{\|d\|^2}{2 s}
+        \quad\text{or}\quad \langle \nabla f(z) - \nabla f(y), d \rangle \le \frac{\|d\|^2}{2 s}.
+
+    The first is the published test. It drowns in rounding once d is about the square root of the machine
+    precision, and would then shrink the step for ever; the second implies it if f is convex, and does not
+    cancel.
+
+    :math:`F(x_k) - F^* \le 2 L R^2 / (\mathtt{shrink}\,(k + 1)^2)` after k accepted trials, for a first step
+    of at least ``shrink/L``.
+
+    Args:
+        f: has a value and ``grad``; convex.
+        g: has ``prox``.
+        x0: start, any shape; not modified.
+        step: the first step tried, positive; steps never grow.
+        shrink: factor of the step after a rejected trial, between 0 and 1.
+        momentum: the map ``t -> t_next``.
+
+    The residual is that of ``fista`` at the last accepted trial: a rejected one cannot pass for convergence.
+
+    Reference: Beck and Teboulle (2009), section 4 and Theorem 4.4.
+
+    Example:
+        >>> import optsci
+        >>> f, g = optsci.LeastSquares([[2.0, 0.0], [0.0, 1.0]], [2.0, 3.0]), optsci.L1(1.0)
+        >>> optsci.solve(backtracking_fista(f, g, [0.0, 0.0], step=10.0)).x
+        tensor([0.7500, 2.0000])
+    """
+    x0, step = _start("backtracking_fista", f, g, x0, step)
+    _require_value("backtracking_fista", f=f)
+    if not 0 < shrink < 1:
+        raise ValueError(f"shrink must lie between 0 and 1, not {shrink!r}")
+
+    def iterate(x: Tensor) -> Iterator[BacktrackingState]:
+        y, t, residual = x, x.new_ones(()), x.new_ones(())
+        s = step * x.new_ones(())
+        while True:
+            gradient = f.grad(y)
+            z = g.prox(y - s * gradient, s)
+            d = z - y
+            allowed = _inner(d, d) / (2 * s)
+            by_value = f(z) - f(y) - _inner(gradient, d) <= allowed
+            by_gradient = _inner(f.grad(z) - gradient, d) <= allowed
+            accepted = (by_value | by_gradient) & (allowed < math.inf)  # infinite on both sides proves nothing
+            residual = torch.where(accepted, _residual(y, z), residual)
+            t_next = momentum(t)
+            y = torch.where(accepted, z + (t - 1) / t_next * (z - x), y)
+            x = torch.where(accepted, z, x)
+            t = torch.where(accepted, t_next, t)
+            yield BacktrackingState(x, residual, y, t, s, accepted)
+            s = torch.where(accepted, s, shrink * s)
+
+    return iterate(x0)
+
+
+def no_momentum(t: Tensor) -> Tensor:
+    """The momentum :math:`t_{k+1} = 1`: ``fista`` becomes ``ista``.
+
+    Example:
+        >>> no_momentum(torch.tensor(3.0))
+        tensor(1.)
+    """
+    return torch.ones_like(t)
+
+
+def chambolle_dossal(a: float) -> Momentum:
+    r"""The momentum :math:`t_k = (k + a - 1)/a`, a > 2, with which the iterates themselves converge.
+
+    :math:`F(x_k) - F^* \le a^2 L R^2 / (2 (k + a - 1)^2)`, and it is :math:`o(1/k^2)`.
+
+    Reference: Chambolle and Dossal (2015).
+
+    Example:
+        >>> chambolle_dossal(4)(torch.tensor(1.0))
+        tensor(1.2500)
+    """
+    if not a > 2:
+        raise ValueError(f"a must be greater than 2, not {a!r}")
+    return lambda t: t + 1 / a
+
+
+def strongly_convex(q: float) -> Momentum:
+    r"""The momentum for a mu-strongly convex F, :math:`q = \mu/L`: a gap of order :math:`(1 - \sqrt q)^k`.
+
+    All extrapolations but the first, which is 0, are :math:`(1 - \sqrt q)/(1 + \sqrt q)`.
+
+    Reference: Nesterov (2018), section 2.2.
+
+    Example:
+        >>> t = strongly_convex(0.25)(torch.tensor(1.0))
+        >>> (t - 1) / t
+        tensor(0.3333)
+    """
+    if not 0 < q <= 1:
+        raise ValueError(f"q = mu/L must be positive and at most 1, not {q!r}")
+    constant = (1 + math.sqrt(q)) / (2 * math.sqrt(q))  # the t with (t - 1)/t = (1 - sqrt q)/(1 + sqrt q)
+    return lambda t: torch.full_like(t, constant)
+
+
+def gradient_restart(y: Tensor, x_new: Tensor, x: Tensor) -> Tensor:
+    r"""The restart test :math:`\langle y - x_{new}, x_{new} - x \rangle > 0`: the last move went uphill.
+
+    It costs no evaluation of f or g.
+
+    Reference: O'Donoghue and Candès (2015), section 3.
+
+    Example:
+        >>> gradient_restart(torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([-1.0]))
+        tensor(True)
+    """
+    return _inner(y - x_new, x_new - x) > 0
+
+
+def function_restart(f: Any, g: Any) -> Restart:
+    r"""The restart test :math:`F(x_{new}) > F(x)`: the objective has risen. It costs two values of F.
+
+    Reference: O'Donoghue and Candès (2015), section 3.
+
+    Example:
+        >>> import optsci
+        >>> risen = function_restart(optsci.SquaredL2(), optsci.L1())
+        >>> risen(torch.zeros(1), torch.tensor([2.0]), torch.tensor([1.0]))
+        tensor(True)
+    """
+    _require_value("function_restart", f=f, g=g)
+    return lambda y, x_new, x: f(x_new) + g(x_new) > f(x) + g(x)
+
+
+def _start(by: str, f: Any, g: Any, x0: Any, step: Any) -> tuple[Tensor, Any]:
+    """Check the arguments when the algorithm is called, not when its first state is drawn."""
+    require(f, "grad", by=by, name="f")
+    require(g, "prox", by=by, name="g")
+    if step is None:
+        require(f, "lipschitz", by=by, name="f")
+        L = float(f.lipschitz())
+        if not 0 < L < math.inf:
+            raise ValueError(f"f.lipschitz() must be positive and finite, not {L!r}; pass step=")
+        step = 1 / L
+    elif not isinstance(step, Tensor) and not 0 < step < math.inf:
+        raise ValueError(f"step must be a positive number, not {step!r}")
+    return as_tensor(x0, "x0"), step
+
+
+def _require_value(by: str, **functions: Any) -> None:
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"{by} needs the value {name}(x), but {type(function).__name__} is not callable")
+
+
+def _residual(y: Tensor, x: Tensor) -> Tensor:
+    return (y - x).norm() / x.norm().clamp(min=1)
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum()

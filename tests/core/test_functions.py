@@ -1,0 +1,544 @@
+"""The contract of every function: one list of instances, each claim checked for all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import optsci
+import oracles
+from optsci import (
+    L1,
+    NM,
+    Autodiff,
+    Box,
+    Conjugate,
+    ElasticNet,
+    GroupL2,
+    LeastSquares,
+    Logistic,
+    MoreauEnvelope,
+    Nonnegative,
+    Quadratic,
+    Scaled,
+    SeparableSum,
+    Sparsity,
+    SquaredL2,
+    Translated,
+    WeightedL1,
+)
+
+Shape = tuple[int, ...]
+ANY: tuple[Shape, ...] = ((), (1,), (5,), (3, 4), (2, 3, 4), (0,))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function, and what is true of it."""
+
+    name: str
+    make: Callable[[Callable[[Any], Tensor]], Any]  # from a maker of tensors of the dtype under test
+    shapes: tuple[Shape, ...] = ANY
+    convex: bool = True
+    indicator: bool = False
+    coupled: bool = False  # entries of the prox depend on each other
+
+
+def gaussian(tensor: Callable[[Any], Tensor], *shape: int) -> Tensor:
+    return tensor(torch.randn(shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64))
+
+
+def gram(tensor: Callable[[Any], Tensor]) -> Tensor:
+    A = gaussian(tensor, 6, 4)
+    return A.T @ A
+
+
+class Doubled:
+    """The operator ``x -> 2 x``, which is no matrix."""
+
+    shape = (5, 5)
+
+    def __call__(self, x):
+        return 2 * x
+
+    @property
+    def T(self):
+        return self
+
+    def norm(self):
+        return 2.0
+
+
+CASES = [
+    Case("L1", lambda t: L1(0.7)),
+    Case("L1 of weight 0", lambda t: L1(0)),
+    Case("L1 with a tensor weight", lambda t: L1(t(0.7))),
+    Case("WeightedL1", lambda t: WeightedL1(t([0.0, 0.3, 1.0, 2.0])), ((4,), (3, 4), (2, 3, 4))),
+    Case("WeightedL1 by row", lambda t: WeightedL1(t([[0.0], [0.3], [2.0]])), ((3, 4), (3, 1), (2, 3, 4))),
+    Case("SquaredL2", lambda t: SquaredL2(0.6)),
+    Case("SquaredL2 of weight 0", lambda t: SquaredL2(0)),
+    Case("ElasticNet", lambda t: ElasticNet(0.7, 0.6)),
+    Case("ElasticNet without ridge", lambda t: ElasticNet(0.7, 0)),
+    Case("GroupL2", lambda t: GroupL2(0.8), coupled=True),
+    Case("GroupL2 by column", lambda t: GroupL2(0.8, dim=0), coupled=True),
+    Case("GroupL2 of slices", lambda t: GroupL2(0.8, dim=(0, -1)), ((3, 4), (2, 3, 4)), coupled=True),
+    Case("Box", lambda t: Box(-0.5, 1), indicator=True),
+    Case("Box of one point", lambda t: Box(-1, -1), indicator=True),
+    Case("Box with tensors", lambda t: Box(t([-1.0, 0, 1]), t([-1.0, 2, torch.inf])), ((3,), (2, 3)), indicator=True),
+    Case("Nonnegative", lambda t: Nonnegative(), indicator=True),
+    Case("Sparsity", lambda t: Sparsity(2), convex=False, indicator=True, coupled=True),
+    Case("Sparsity by row", lambda t: Sparsity(2, by_row=True), convex=False, indicator=True, coupled=True),
+    Case("Sparsity of none", lambda t: Sparsity(0), convex=False, indicator=True, coupled=True),
+    Case("NM 2:4", lambda t: NM(2, 4), ((4,), (8,), (3, 4), (2, 3, 4)), False, True, True),
+    Case("NM 1:3", lambda t: NM(1, 3), ((3,), (2, 6)), False, True, True),
+    Case("LeastSquares, tall", lambda t: LeastSquares(gaussian(t, 6, 4), gaussian(t, 6)), ((4,),), coupled=True),
+    Case("LeastSquares, fat", lambda t: LeastSquares(gaussian(t, 3, 5), gaussian(t, 3)), ((5,),), coupled=True),
+    Case("LeastSquares, many", lambda t: LeastSquares(gaussian(t, 3, 5), gaussian(t, 3, 2)), ((5, 2),), coupled=True),
+    Case("Quadratic", lambda t: Quadratic(gram(t), gaussian(t, 4), 2.0), ((4,), (3, 4), (2, 3, 4)), coupled=True),
+    Case("Quadratic by row", lambda t: Quadratic(gram(t), gaussian(t, 3, 4)), ((3, 4),), coupled=True),
+    Case("Quadratic, singular", lambda t: Quadratic(t([[1.0, 1.0], [1.0, 1.0]])), ((2,),), coupled=True),
+    Case("Logistic", lambda t: Logistic(gaussian(t, 6, 4), t([1, -1, 1, 1, -1, -1])), ((4,),), coupled=True),
+    Case("LeastSquares with an operator", lambda t: LeastSquares(Doubled(), t([1.0, 2, 3, 4, 5])), ((5,),)),
+    Case("Autodiff", lambda t: Autodiff(lambda x: (x**4).sum() + x.cos().sum())),
+    Case("Scaled", lambda t: 0.3 * ElasticNet(0.7, 0.6)),
+    Case("Scaled by a tensor", lambda t: t(0.3) * SquaredL2()),
+    Case("Scaled twice", lambda t: 2 * (0.3 * Quadratic(gram(t), gaussian(t, 4))), ((4,), (3, 4)), coupled=True),
+    Case("Scaled indicator", lambda t: 3 * Nonnegative(), indicator=True),
+    Case("Translated", lambda t: Translated(L1(0.7), t([0.0, 1.0, -2.0])), ((3,), (2, 3))),
+    Case("Translated by a number", lambda t: Translated(0.4 * SquaredL2(), 0.7)),
+    Case("Translated Sparsity", lambda t: Translated(Sparsity(1), 0.7), ((3,), (2, 3)), False, True, True),
+    Case("Conjugate of SquaredL2", lambda t: Conjugate(SquaredL2(0.6))),
+    Case("Conjugate of ElasticNet", lambda t: Conjugate(ElasticNet(0.7, 0.6))),
+    Case("Conjugate of a conjugate", lambda t: Conjugate(Conjugate(L1(0.7)))),
+    Case("MoreauEnvelope of L1", lambda t: MoreauEnvelope(L1(0.7), 0.8)),
+    Case("MoreauEnvelope of a set", lambda t: MoreauEnvelope(Box(-1, 1), 0.8)),
+    Case("MoreauEnvelope of groups", lambda t: MoreauEnvelope(GroupL2(0.7), t(0.8)), coupled=True),
+]  # fmt: skip
+
+DTYPES = [torch.float32, torch.float64]
+
+
+def make(case: Case, dtype: torch.dtype) -> Any:
+    return case.make(lambda data: torch.as_tensor(data, dtype=dtype))
+
+
+def with_method(*methods: str, dtype: bool = True, **properties: bool) -> Callable[[Any], Any]:
+    """Run a test for every case that has the methods and properties, by default in both precisions."""
+    cases = [
+        case
+        for case in CASES
+        if all(hasattr(make(case, torch.float64), method) for method in methods)
+        and all(getattr(case, name) == value for name, value in properties.items())
+    ]
+
+    def decorate(test: Any) -> Any:
+        test = pytest.mark.parametrize("case", cases, ids=lambda case: case.name)(test)
+        return pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])(test) if dtype else test
+
+    return decorate
+
+
+ENTRIES = st.lists(st.integers(-3, 3).map(float) | st.floats(-10, 10), min_size=1, max_size=6)
+STEPS = st.floats(0.05, 5)
+
+
+def example(data: Any, case: Case) -> tuple[Any, Tensor, Tensor, float]:
+    """The function, two points made of few numbers (zeros and ties abound), and a step; in either precision."""
+    dtype, shape = data.draw(st.sampled_from(DTYPES)), data.draw(st.sampled_from(case.shapes))
+    size = torch.Size(shape).numel()
+    numbers = [torch.tensor(data.draw(ENTRIES), dtype=dtype) for _ in range(2)]
+    x, y = (entries.repeat(size)[:size].reshape(shape) for entries in numbers)
+    return make(case, dtype), x, y, data.draw(STEPS)
+
+
+def on_examples(count: int) -> Callable[[Any], Any]:
+    """Draw ``data`` by hypothesis; as the examples are small, they are not shrunk."""
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    settings = hypothesis.settings(max_examples=count, phases=phases)
+    return lambda test: settings(hypothesis.given(data=st.data())(test))
+
+
+def inputs(case: Case, dtype: torch.dtype) -> list[Tensor]:
+    """A tensor of every shape of the case, without special values."""
+    return [3 * gaussian(lambda data: data.to(dtype), *shape) + 0.1 for shape in case.shapes]
+
+
+def tolerance(*sizes: Tensor) -> float:
+    """Rounding allowed for in quantities as large as the sizes."""
+    largest = torch.cat([torch.ones(1), *(size.detach().abs().flatten() for size in sizes)]).max().item()
+    return 400 * torch.finfo(sizes[0].dtype).eps * largest
+
+
+# --- prox ---------------------------------------------------------------------------------------------------------
+
+
+@with_method("prox", convex=True, dtype=False)
+@on_examples(6)
+def test_prox_satisfies_its_optimality_condition(case, data):
+    # (v - p)/s is a subgradient of f at p, and that is what makes p the prox of a convex f.
+    f, v, z, step = example(data, case)
+    p = f.prox(v, step)
+    for competitor in (z, f.prox(z, 1.0), p + 1e-2 * (z - p), torch.zeros_like(v), v):
+        gain = f(p) + ((v - p) * (competitor - p)).sum() / step - f(competitor)
+        assert gain <= tolerance(f(p), v.square().sum() / step, z.square().sum() / step)
+
+
+@with_method("prox", convex=False, dtype=False)
+@on_examples(6)
+def test_prox_of_a_nonconvex_function_beats_its_competitors(case, data):
+    f, v, z, step = example(data, case)
+    p = f.prox(v, step)
+    best = oracles.prox_objective(f, p, v, step)
+    for competitor in (
+        z,
+        f.prox(z, 1.0),
+        f.prox(v.flip(0), 1.0) if v.dim() else v,
+        0.9 * p,
+        torch.zeros_like(v),
+        v,
+    ):
+        assert best <= oracles.prox_objective(f, competitor, v, step) + tolerance(best)
+
+
+@with_method("prox", dtype=False)
+def test_prox_agrees_with_brute_force(case):
+    small = [shape for shape in case.shapes if 1 <= torch.Size(shape).numel() <= 2]
+    f = make(case, torch.float64)
+    for shape in small:
+        for k, step in enumerate((0.3, 2.5)):
+            v = 3 * torch.randn(shape, generator=torch.Generator().manual_seed(k), dtype=torch.float64)
+            naive, p = oracles.naive_prox(f, v, step), f.prox(v, step)
+            best, found = (oracles.prox_objective(f, z, v, step) for z in (naive, p))
+            assert found <= best + 1e-10
+            torch.testing.assert_close(p, naive, atol=1e-4, rtol=0)
+
+
+@with_method("prox", convex=True, dtype=False)
+@on_examples(6)
+def test_prox_is_firmly_nonexpansive(case, data):
+    f, v, w, step = example(data, case)
+    p, q = f.prox(v, step), f.prox(w, step)
+    slack = (p - q).square().sum() - ((p - q) * (v - w)).sum()
+    assert slack <= tolerance(v.square().sum(), w.square().sum())
+
+
+@with_method("prox")
+def test_value_and_prox_keep_shape_dtype_and_input(case, dtype):
+    f = make(case, dtype)
+    for v in inputs(case, dtype):
+        before = v.clone()
+        p, value = f.prox(v, 0.7), f(v)
+        assert (p.shape, p.dtype) == (v.shape, dtype)
+        assert (value.shape, value.dtype) == ((), dtype)
+        p += 1
+        assert torch.equal(v, before)
+
+
+@with_method("prox")
+def test_step_may_be_a_tensor(case, dtype):
+    f = make(case, dtype)
+    for v in inputs(case, dtype):
+        torch.testing.assert_close(f.prox(v, torch.tensor(0.7, dtype=dtype)), f.prox(v, 0.7))
+
+
+@with_method("prox", coupled=False, dtype=False)
+def test_step_of_an_elementwise_prox_may_differ_from_entry_to_entry(case):
+    f = make(case, torch.float64)
+    for v in inputs(case, torch.float64):
+        steps = 0.1 + gaussian(torch.as_tensor, *v.shape).abs()
+        p = f.prox(v, steps)
+        for index in np.ndindex(*v.shape):
+            torch.testing.assert_close(p[index], f.prox(v, steps[index].item())[index])
+
+
+@with_method("prox", dtype=False)
+def test_prox_with_a_tiny_step_stays_in_the_domain_and_its_value_falls_with_the_step(case):
+    f = make(case, torch.float64)
+    for v in inputs(case, torch.float64):
+        inside = f.prox(v, 1.0)
+        torch.testing.assert_close(f.prox(inside, 1e-9), inside, rtol=0, atol=1e-6)
+        values = [f(f.prox(v, step)).item() for step in (0.1, 0.5, 1.0, 4.0, 50.0)]
+        assert values == pytest.approx(sorted(values, reverse=True), rel=1e-12)
+
+
+@with_method("prox", indicator=True, dtype=False)
+@on_examples(6)
+def test_projections_are_idempotent_and_land_in_the_set(case, data):
+    f, v, _, step = example(data, case)
+    p = f.prox(v, step)
+    torch.testing.assert_close(f.prox(p, 1.0), p)
+    if case.name.startswith(("Translated", "Conjugate")):  # their arithmetic may leave the set by a rounding error
+        return
+    assert f(p) == 0
+    assert f(v) in (0, torch.inf)
+    assert (f(v) == 0) == torch.equal(p, v)
+
+
+@with_method("prox", dtype=False)
+def test_prox_is_differentiable_in_the_point_and_the_step(case):
+    f = make(case, torch.float64)
+    for v in inputs(case, torch.float64):
+        step = torch.tensor(0.83, dtype=v.dtype, requires_grad=True)
+        assert torch.autograd.gradcheck(f.prox, (v.requires_grad_(), step), atol=1e-4, fast_mode=True)
+
+
+@with_method("prox", dtype=False)
+def test_gradient_of_the_prox_is_finite_at_zero(case):
+    f = make(case, torch.float64)
+    for x in inputs(case, torch.float64):
+        v = torch.zeros_like(x, requires_grad=True)
+        f.prox(v, 1.0).sum().backward()
+        assert v.grad.isfinite().all()
+
+
+@with_method("prox", dtype=False)
+def test_prox_does_not_hide_nan(case):
+    f = make(case, torch.float64)
+    for x in inputs(case, torch.float64):
+        assert f.prox(torch.full_like(x, torch.nan), 1.0).isnan().all()
+
+
+@with_method("prox", dtype=False)
+def test_value_and_prox_run_under_vmap(case):
+    f = make(case, torch.float64)
+    for x in inputs(case, torch.float64):
+        batch = torch.stack([x, -x, 2 * x])
+        for run in (f, lambda v: f.prox(v, 0.7)):
+            torch.testing.assert_close(torch.vmap(run)(batch), torch.stack([run(v) for v in batch]))
+
+
+# --- gradient -----------------------------------------------------------------------------------------------------
+
+
+@with_method("grad", dtype=False)
+def test_gradient_agrees_with_finite_differences(case):
+    f = make(case, torch.float64)
+    for x in inputs(case, torch.float64):
+        torch.testing.assert_close(f.grad(x), oracles.naive_gradient(f, x), rtol=1e-6, atol=1e-6)
+
+
+@with_method("grad", dtype=False)
+def test_gradient_agrees_with_automatic_differentiation(case):
+    f = make(case, torch.float64)
+    for x in inputs(case, torch.float64):
+        torch.testing.assert_close(f.grad(x), torch.func.grad(f)(x))
+
+
+@with_method("grad")
+def test_gradient_keeps_shape_dtype_and_input(case, dtype):
+    f = make(case, dtype)
+    for x in inputs(case, dtype):
+        before = x.clone()
+        gradient, value = f.grad(x), f(x)
+        assert (gradient.shape, gradient.dtype) == (x.shape, dtype)
+        assert (value.shape, value.dtype) == ((), dtype)
+        gradient += 1
+        assert torch.equal(x, before)
+
+
+@with_method("grad", dtype=False)
+def test_gradient_is_itself_differentiable(case):
+    f = make(case, torch.float64)
+    for x in inputs(case, torch.float64):
+        assert torch.autograd.gradcheck(f.grad, (x.requires_grad_(),), atol=1e-4, fast_mode=True)
+
+
+@with_method("grad", "lipschitz", convex=True, dtype=False)
+@on_examples(6)
+def test_lipschitz_constant_bounds_the_gradient(case, data):
+    # Cocoercivity, <g - h, x - y> >= ||g - h||^2 / L, implies both convexity and the bound.
+    f, x, y, _ = example(data, case)
+    L, change = f.lipschitz(), f.grad(x) - f.grad(y)
+    assert isinstance(L, float)
+    slack = change.square().sum() - L * (change * (x - y)).sum()
+    assert slack <= tolerance(L**2 * x.square().sum(), L**2 * y.square().sum())
+
+
+@with_method("grad", "lipschitz", dtype=False)
+def test_lipschitz_constant_is_the_best(case):
+    # At 0 the quadratics curve as everywhere, the logistic loss most, and envelopes of kinks there, too.
+    f = make(case, torch.float64)
+    for shape in case.shapes:
+        x = torch.zeros(shape, dtype=torch.float64)
+        if x.numel():
+            hessian = torch.func.jacrev(f.grad)(x).reshape(x.numel(), x.numel())
+            best = torch.linalg.eigvalsh(hessian)[-1].item()
+            assert f.lipschitz() == pytest.approx(best, abs=1e-12) or case.name in NOT_ATTAINED
+            assert f.lipschitz() >= best - 1e-12
+
+
+# The envelope of a set is flat inside.
+NOT_ATTAINED = ("MoreauEnvelope of a set",)
+
+
+# --- conjugates and envelopes -------------------------------------------------------------------------------------
+
+
+@with_method("prox", convex=True)
+def test_moreau_decomposition(case, dtype):
+    f = make(case, dtype)
+    for v in inputs(case, dtype):
+        p, q = f.prox(v, 1.7), Conjugate(f).prox(v / 1.7, 1 / 1.7)
+        torch.testing.assert_close(p + 1.7 * q, v)
+
+
+@with_method("prox", "conjugate", dtype=False)
+@on_examples(6)
+def test_closed_conjugate_has_the_prox_that_moreau_says(case, data):
+    f, u, _, step = example(data, case)
+    expected, found = Conjugate(f).prox(u, step), f.conjugate.prox(u, step)
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance(u, u / step, step * torch.ones_like(u)))
+
+
+@with_method("prox", "conjugate", dtype=False)
+@on_examples(6)
+def test_fenchel_equality_at_a_prox(case, data):
+    f, v, _, step = example(data, case)
+    p = f.prox(v, step)
+    u = f.conjugate.prox((v - p) / step, 1e-14)  # a rounding error may carry (v - p)/s out of the domain
+    slack = f(p) + f.conjugate(u) - (p * u).sum()
+    assert slack.abs() <= tolerance(v.square().sum(), v.square().sum() / step, v.square().sum() / step**2)
+
+
+@with_method("prox", convex=True, dtype=False)
+def test_envelope_has_the_gradient_that_finite_differences_say(case):
+    envelope = MoreauEnvelope(make(case, torch.float64), 0.7)
+    for x in inputs(case, torch.float64):
+        torch.testing.assert_close(envelope.grad(x), oracles.naive_gradient(envelope, x), rtol=1e-6, atol=1e-6)
+
+
+@with_method("prox", dtype=False)
+def test_envelope_is_a_lower_bound_that_the_prox_attains(case):
+    f = make(case, torch.float64)
+    envelope = MoreauEnvelope(f, 0.7)
+    for x in inputs(case, torch.float64):
+        assert envelope(x) <= f(x)
+        assert envelope(x) == oracles.prox_objective(f, f.prox(x, 0.7), x, 0.7)
+
+
+# --- capabilities -------------------------------------------------------------------------------------------------
+
+METHODS = ("grad", "prox", "conjugate", "lipschitz")
+CAPABILITIES = {
+    "L1": "prox conjugate",
+    "WeightedL1": "prox conjugate",
+    "SquaredL2": "grad prox conjugate lipschitz",
+    "ElasticNet": "prox conjugate",
+    "GroupL2": "prox",
+    "Box": "prox",
+    "Nonnegative": "prox conjugate",
+    "Sparsity": "prox",
+    "NM": "prox",
+    "LeastSquares": "grad prox lipschitz",
+    "Quadratic": "grad prox lipschitz",
+    "Logistic": "grad lipschitz",
+    "Autodiff": "grad",
+    "Conjugate": "prox conjugate",
+    "MoreauEnvelope": "grad prox lipschitz",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_function_has_exactly_the_methods_it_promises(case):
+    f = make(case, torch.float64)
+    wrapped = f
+    while isinstance(wrapped, Scaled | Translated):
+        wrapped = wrapped.f
+    promised = set(CAPABILITIES[type(wrapped).__name__].split())
+    if isinstance(wrapped, LeastSquares) and isinstance(wrapped.A, Doubled):
+        promised.remove("prox")
+    if wrapped is not f:
+        promised.discard("conjugate")
+    assert {method for method in METHODS if hasattr(f, method)} == promised
+    assert {method for method in METHODS if hasattr(SeparableSum(f), method)} == promised - {"conjugate"}
+
+
+def test_every_exported_function_is_among_the_cases_or_acts_on_tuples():
+    covered = set()
+    for case in CASES:
+        f = make(case, torch.float64)
+        while f is not None:
+            covered.add(type(f).__name__)
+            f = getattr(f, "f", None)
+    assert covered >= set(optsci.functions.__all__) - {"SeparableSum"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_functions_are_frozen_values_without_tensors_in_comparisons(case):
+    f = make(case, torch.float64)
+    with pytest.raises(AttributeError):
+        f.weight = 1
+    assert f == f
+    assert isinstance(hash(f), int)
+    assert f != L1()
+
+
+# --- norms --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: L1(-1), "weight must be finite and at least 0, got -1.0"),
+        (lambda: L1(float("nan")), "weight must be finite and at least 0, got nan"),
+        (lambda: L1([1, 2]), "weight must be a single number, got shape (2,)"),
+        (lambda: WeightedL1([1.0, -2.0]), "weights must be finite and at least 0, got -2.0"),
+        (lambda: WeightedL1(np.array([np.inf])), "weights must be finite and at least 0, got inf"),
+        (lambda: SquaredL2(-1e-30), "weight must be finite and at least 0, got -1e-30"),
+        (lambda: ElasticNet(-1, 1), "l1 must be finite and at least 0, got -1.0"),
+        (lambda: ElasticNet(1, torch.tensor(-1.0)), "l2 must be finite and at least 0, got -1.0"),
+        (lambda: GroupL2(float("inf")), "weight must be finite and at least 0, got inf"),
+        (lambda: WeightedL1([1, 2])(torch.ones(3)), "weights of shape (2,) does not broadcast to the shape (3,)"),
+        (lambda: WeightedL1(torch.ones(3, 1)).prox(torch.ones(3), 1.0), "weights of shape (3, 1) does not broadcast"),
+        (
+            lambda: GroupL2().prox(torch.ones(2, 3), torch.ones(3)),
+            "step of shape (3,) does not broadcast to the shape (2, 1)",
+        ),
+    ],
+)
+def test_norms_refuse_in_one_sentence(make, message):
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        make()
+
+
+@pytest.mark.parametrize(
+    "prox",
+    [
+        lambda v, w: L1(w).prox(v, 0.5),
+        lambda v, w: WeightedL1(w.expand(6)).prox(v, 0.5),
+        lambda v, w: SquaredL2(w).prox(v, 0.5),
+        lambda v, w: ElasticNet(w, 2 * w).prox(v, 0.5),
+        lambda v, w: GroupL2(w).prox(v, 0.5),
+        lambda v, w: L1(w).conjugate.prox(v, 0.5),
+        lambda v, w: (w * L1()).prox(v, 0.5),
+        lambda v, w: MoreauEnvelope(L1(), w).grad(v),
+        lambda v, w: Translated(L1(), w).prox(v, 0.5),
+    ],
+)
+def test_prox_is_differentiable_in_the_weight(prox):
+    # so that a penalty can be learned
+    v = torch.tensor([-3.0, -0.2, 0.1, 0.9, 2.0, 4.0], dtype=torch.float64, requires_grad=True)
+    w = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(prox, (v, w))
+
+
+def test_group_prox_zeroes_whole_groups_and_steps_may_differ_from_group_to_group():
+    x = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    expected = torch.tensor([[0.0, 0.0], [0.3, 0.4], [0.0, 0.0]])
+    assert torch.equal(GroupL2().prox(x, torch.tensor([[5.0], [0.0], [0.0]])), expected)
+    assert torch.equal(GroupL2(dim=0).prox(x.T, torch.tensor([5.0, 0.0, 0.0])), expected.T)
+
+
+def test_zeros_of_a_soft_threshold_are_exact_and_positive():
+    p = L1().prox(torch.tensor([-0.5, -1.0, 1.0, 0.5, -0.0]), 1.0)
+    assert torch.equal(p, torch.zeros(5))
+    assert not p.signbit().any()

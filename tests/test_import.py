@@ -1,0 +1,31 @@
+"""`import optsci` costs little more than `import torch`, and loads nothing heavy besides it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("transformers", "numba", "matplotlib")
+SCRIPT = """
+import sys, time
+import torch
+start = time.perf_counter()
+import optsci
+print(time.perf_counter() - start, *sys.modules)
+"""
+
+
+def import_optsci_after_torch() -> tuple[float, set[str]]:
+    """Return the seconds that `import optsci` adds in a fresh interpreter, and the modules loaded there."""
+    output = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True).stdout
+    seconds, *modules = output.split()
+    return float(seconds), set(modules)
+
+
+def test_import_adds_at_most_0_3_seconds_to_torch():
+    assert min(import_optsci_after_torch()[0] for _ in range(3)) <= 0.3
+
+
+def test_import_loads_nothing_heavy():
+    _, modules = import_optsci_after_torch()
+    assert modules.isdisjoint(HEAVY)
