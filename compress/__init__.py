@@ -11,7 +11,7 @@ if __name__ != "optsci.compress":
 from optsci.functions import NM
 
 from .baselines import magnitude, sparsegpt, wanda
-from .comparison import Row, compare, pruners, with_refit
+from .comparison import Row, compare, fista_with_refit, pruners, with_refit
 from .constraints import Pattern, Unstructured, parse_sparsity
 from .evaluate import calibration, encode, perplexity, sample_windows, windows
 from .files import check_out, load_model, load_tokenizer, whole_folder
@@ -43,6 +43,7 @@ __all__ = [
     "encode",
     "fista_path_prune",
     "fista_prune",
+    "fista_with_refit",
     "lambda_bisection",
     "lambda_path",
     "linear_layers",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from optsci.functions import NM
 
 from .baselines import magnitude, sparsegpt, wanda
-from .constraints import Unstructured
+from .constraints import Pattern, Unstructured
 from .evaluate import perplexity
 from .fista_pruner import fista_path_prune
 from .layer_problem import LayerProblem
@@ -47,12 +47,18 @@ def pruners(sparsity: Unstructured | NM) -> dict[str, Solver]:
         "SparseGPT": partial(sparsegpt, sparsity=sparsity),
         "FISTA": partial(fista_path_prune, sparsity=sparsity),
     }
-    return plain | {f"{name} + refit": with_refit(prune) for name, prune in plain.items()}
+    refitted = {f"{name} + refit": with_refit(prune) for name, prune in plain.items()}
+    return plain | refitted | {"FISTA + refit": fista_with_refit(sparsity)}
 
 
 def with_refit(prune: Solver) -> Solver:
     """``prune``, and then least squares on its support."""
     return lambda problem: refit(problem, prune(problem))
+
+
+def fista_with_refit(sparsity: Pattern) -> Solver:
+    """The robust preset: on the path of lambda supports compete by their error after a short refit; then refit."""
+    return with_refit(partial(fista_path_prune, sparsity=sparsity, polish=partial(refit, iterations=10)))
 
 
 def compare(

@@ -31,7 +31,8 @@ from .constraints import Pattern
 from .layer_problem import LayerProblem
 
 Pruner = Callable[..., Tensor]
-PATH = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
+Polish = Callable[[LayerProblem, Tensor], Tensor]
+PATH = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 
 
 class LambdaState(NamedTuple):
@@ -41,7 +42,7 @@ class LambdaState(NamedTuple):
     residual: Tensor  # their relative error ||V X* - W X|| / ||W X||: never rises
     l1_weight: float  # lambda of this round, in the units of the mean over tokens
     fitted: Tensor  # relative error of the l1 solution of this round, before rounding
-    rounded: Tensor  # relative error after rounding
+    rounded: Tensor  # relative error after rounding (and polishing)
     iterations: int  # FISTA iterations of this round
 
 
@@ -89,8 +90,9 @@ def fista_path_prune(
     sparsity: Pattern,
     start: Pruner = wanda,
     path: Sequence[float] = PATH,
-    iterations: int = 50,
+    iterations: int = 30,
     damping: float = 0.0,
+    polish: Polish | None = None,
 ) -> Tensor:
     """Prune along a decreasing path of lambda in scaled variables: the robust choice.
 
@@ -104,12 +106,22 @@ def fista_path_prune(
         path: lambda as fractions of the smallest one that makes V = 0 optimal.
         iterations: FISTA iterations for every lambda.
         damping: ridge towards the dense weights, relative to every channel's energy.
+        polish: applied to the start and to every rounded point before they are compared, such as
+            ``partial(refit, iterations=10)``: where the result is refitted anyway, this chooses the support that is
+            best after refitting.
 
     Returns:
         (m, n) weights with exactly the pattern.
     """
     problem = problem.damped(damping)
-    steps = lambda_path(problem, start(problem, sparsity=sparsity), sparsity=sparsity, path=path, iterations=iterations)
+    steps = lambda_path(
+        problem,
+        start(problem, sparsity=sparsity),
+        sparsity=sparsity,
+        path=path,
+        iterations=iterations,
+        polish=polish,
+    )
     return solve(steps, tol=None, max_iter=len(path)).x
 
 
@@ -154,7 +166,8 @@ def lambda_path(
     *,
     sparsity: Pattern,
     path: Sequence[float] = PATH,
-    iterations: int = 50,
+    iterations: int = 30,
+    polish: Polish | None = None,
 ) -> Iterator[LambdaState]:
     """A decreasing path of lambda, each solve started from the best rounded point so far, in scaled variables.
 
@@ -163,13 +176,15 @@ def lambda_path(
     """
     scaled, scale = problem.scaled()
     step, largest = 1 / scaled.lipschitz(), scaled.target.abs().max()
-    best, best_error = start, problem.relative_error(start)
+    best = start if polish is None else polish(problem, start)
+    best_error = problem.relative_error(best)
     for fraction in path:
         weight = float(fraction * largest)
         steps = fista(scaled, L1(weight), best * scale, step=step, restart=gradient_restart)
         inner = solve(steps, tol=1e-6, max_iter=iterations, check_every=10)
         forward = inner.x - step * scaled.grad(inner.x)
         candidate = forward * sparsity.mask(forward.abs()) / scale
+        candidate = candidate if polish is None else polish(problem, candidate)
         rounded = problem.relative_error(candidate)
         if rounded < best_error:
             best, best_error = candidate, rounded

@@ -6,14 +6,15 @@ network whose earlier layers are already compressed.
 
 Three conventions are in use, and they differ in what the output of a compressed layer is compared with:
 
-========================  ==============================  ================================  =========================
-``Correction``            hidden states entering a block  dense reference inside the block  used by
-========================  ==============================  ================================  =========================
-``NONE``                  of the compressed network       none: the target is ``W X*``      SparseGPT, Wanda
-``WITHIN_BLOCK``          of the dense network            the dense block, same entry       FISTAPruner (independent
-blocks) ``ACROSS_BLOCKS``         of the compressed network       the dense network                 the same, across
-blocks ========================  ==============================  ================================
-=========================
+=================  ==========================  ================================  =======================
+``Correction``     hidden states into a block  dense reference inside the block  used by
+=================  ==========================  ================================  =======================
+``NONE``           of the compressed network   none: the target is ``W X*``      SparseGPT, Wanda
+``WITHIN_BLOCK``   of the dense network        the dense block, same entry       FISTAPruner
+``ACROSS_BLOCKS``  of the compressed network   the dense network
+=================  ==========================  ================================  =======================
+
+With ``WITHIN_BLOCK`` the blocks are independent units: what is done to one does not reach the next.
 """
 
 from __future__ import annotations

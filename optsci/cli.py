@@ -87,12 +87,14 @@ def compress(
             Method.FISTA: c.fista_path_prune,
             Method.FISTA_PAPER: c.fista_prune,
         }
-        solver = partial(methods[prune], sparsity=pattern)
+        solver: Callable[[c.LayerProblem], Any] = partial(methods[prune], sparsity=pattern)
+        if refit:
+            solver = c.fista_with_refit(pattern) if prune is Method.FISTA else c.with_refit(solver)
         with c.whole_folder(out, overwrite=overwrite) as part:
             reports = c.compress_model(
                 network,
                 tokens,
-                c.with_refit(solver) if refit else solver,
+                solver,
                 correction=c.Correction(correction.value),
                 progress=True,
             )

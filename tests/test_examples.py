@@ -28,6 +28,14 @@ def test_lasso(capsys, monkeypatch):
     assert "nonzeros; on the support" in printed
 
 
+def test_lasso_of_the_readme(capsys):
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(import numpy.*?)```", readme, re.DOTALL)
+    assert code is not None
+    exec(compile(code[1], "README.md", "exec"), {})
+    assert len(re.findall(r"^converged in \d+ iterations", capsys.readouterr().out, re.MULTILINE)) == 2
+
+
 def test_pruning(capsys, monkeypatch):
     import optsci.compress.sample as sample
 

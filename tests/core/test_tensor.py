@@ -152,7 +152,7 @@ def test_require_names_what_is_missing_and_what_to_do():
     require(Value(), "grad", by="fista", name="f")
     with pytest.raises(TypeError, match=r"^fista needs g\.prox, but Value has none; pass a function whose prox"):
         require(Value(), "prox", by="fista", name="g")
-    with pytest.raises(TypeError, match=r"^ista needs f\.lipschitz, but Value has none; pass the step yourself"):
+    with pytest.raises(TypeError, match=r"^ista needs f\.lipschitz, but Value has none; pass step=, at most 1/L"):
         require(Value(), "lipschitz", by="ista", name="f")
     with pytest.raises(TypeError, match=r"^cg needs A\.T, but Value has none; pass one that has it"):
         require(Value(), "T", by="cg", name="A")
