@@ -49,15 +49,21 @@ def sparsegpt(problem: LayerProblem, *, sparsity: Unstructured | NM, damping: fl
     Raises:
         NotPositiveDefiniteError: the Gram matrix of the named layer stays singular (too few calibration tokens).
     """
+    rows, columns = problem.weight.shape
+    if not isinstance(sparsity, Unstructured | NM):
+        raise TypeError(f"sparsity must be Unstructured or NM: masks are chosen block by block, got {sparsity!r}")
+    if isinstance(sparsity, NM):
+        sparsity.mask(problem.weight[:1])  # refuses a width that the pattern does not divide
+        block = max(sparsity.m, block - block % sparsity.m)  # no group lies across two blocks
+    if block < 1:
+        raise ValueError(f"block must be at least 1, got {block!r}")
     weights = problem.unconstrained(damping).clone()
-    rows, columns = weights.shape
     dead = problem.channel_energy == 0
     weights[:, dead] = 0
     hessian = problem.gram + torch.diag(dead.to(weights.dtype))
     factor, _ = damped_cholesky(hessian, damping, name=f"the Gram matrix of {problem.name}")
     upper = torch.linalg.cholesky(torch.cholesky_inverse(factor), upper=True)
 
-    block -= block % sparsity.m if isinstance(sparsity, NM) else 0  # no group of N:M lies across two blocks
     for start in range(0, columns, block):
         stop = min(start + block, columns)
         part, u = weights[:, start:stop], upper[start:stop, start:stop]  # `part` is a view: written in place

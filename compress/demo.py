@@ -7,9 +7,11 @@ package carries it.  Quantising it again to that grid would be lossless and mean
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +30,30 @@ FULL_TEST, SHORT_TEST = 16, 8  # windows that are scored
 BUDGET = 280.0  # seconds that the short form may take, loading the model included
 
 
+@dataclass(frozen=True)
+class Results:
+    """What results.json holds."""
+
+    settings: dict[str, Any]  # rows of other settings are never mixed in
+    dense: float  # perplexity of the dense model
+    rows: list[Row]
+    peak_gib: float = 0.0  # peak resident memory of the run; 0 where it is not known
+
+
 def run_demo(out: Path, *, full: bool = False, say: Callable[[str], None] = print, progress: bool = True) -> list[Row]:
     """Compare the methods and write results.json, results.md, perplexity.png and error.png into ``out``.
 
     Args:
         out: folder, made if need be.
-        full: prune all blocks; a run that was interrupted goes on after the last finished method.  Otherwise as many
-            first blocks as fit into about five minutes on two cores.
+        full: prune all blocks; methods that results.json already holds, with the same settings and versions, are
+            not run again.  Otherwise as many first blocks as fit into about five minutes on two cores.
         say: receives a line of text now and then.
         progress: show progress bars (only on a terminal).
     """
     begin = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
+    path = out / "results.json"
+    earlier = read_results(path) if full and path.is_file() else None
     model, tokens, test, name = _model_and_tokens(FULL_TEST if full else SHORT_TEST, say, progress)
     clock = time.perf_counter()
     dense = perplexity(model, test, progress=progress)
@@ -54,9 +68,10 @@ def run_demo(out: Path, *, full: bool = False, say: Callable[[str], None] = prin
     settings = {
         "model": name, "sparsity": 0.5, "blocks": count, "calibration": list(tokens.shape), "test": list(test.shape),
         "seed": SEED, "dtype": str(model.dtype), "special_tokens": "none",
+        "versions": {package: version(package) for package in ("optsci", "torch", "transformers")},
     }  # fmt: skip
 
-    rows = _finished(out / "results.json", settings) if full else []
+    rows, peak = (earlier.rows, earlier.peak_gib) if earlier and earlier.settings == settings else ([], 0.0)
     todo = {label: solver for label, solver in methods.items() if label not in {row.method for row in rows}}
     for row in compare(model, tokens, test, todo, blocks=count, progress=progress):
         rows.append(row)
@@ -64,11 +79,23 @@ def run_demo(out: Path, *, full: bool = False, say: Callable[[str], None] = prin
             f"{row.method:20s} perplexity {row.perplexity:8.2f}   layer error {row.mean_error:.4f}   "
             f"zeros {row.sparsity:.4%}"
         )
-        write_json(out / "results.json", {"settings": settings, "dense": dense, "rows": [asdict(r) for r in rows]})
+        write_json(path, Results(settings, dense, rows, max(peak, _peak_gib())))
     write_results(out, dense, rows)
     say(markdown_table(dense, rows))
     say(f"{out}: results.json, results.md, perplexity.png, error.png; {time.perf_counter() - begin:.0f} s")
     return rows
+
+
+def read_results(path: Path) -> Results:
+    """The results of a run, finished or not; a ValueError that names the file where it holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [Row(**{**row, "layers": [_layer(layer) for layer in row["layers"]]}) for row in content.pop("rows")]
+        return Results(**content, rows=rows)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{str(path)!r} does not hold the results of a run ({error}); delete it, or name another folder"
+        ) from error
 
 
 def write_results(out: Path, dense: float, rows: list[Row]) -> None:
@@ -102,12 +129,15 @@ def _affordable_blocks(model: nn.Module, tokens: Tensor, test: Tensor, methods: 
     return max(1, int((seconds - spent) / spent))
 
 
-def _finished(path: Path, settings: dict[str, Any]) -> list[Row]:
-    """Rows of an earlier run with the same settings."""
-    if not path.is_file():
-        return []
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content["settings"] != settings:
-        return []
-    layers = [[LayerReport(**{**r, "shape": tuple(r["shape"])}) for r in row.pop("layers")] for row in content["rows"]]
-    return [Row(**row, layers=reports) for row, reports in zip(content["rows"], layers, strict=True)]
+def _layer(content: dict[str, Any]) -> LayerReport:
+    return LayerReport(**{**content, "shape": tuple(content["shape"])})
+
+
+def _peak_gib() -> float:
+    """Peak resident memory of this process; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .models import check_positions
+from .models import check_positions, check_vocabulary
 
 
 def encode(text: str, tokenizer: Callable[..., dict[str, list[int]]]) -> Tensor:
@@ -57,6 +58,7 @@ def sample_windows(tokens: Tensor, *, samples: int, length: int, seed: int = 0) 
 def windows(tokens: Tensor, *, length: int = 2048, limit: int | None = None) -> Tensor:
     """The token stream (count,) cut into consecutive windows (k, length); an incomplete last one is dropped."""
     _check_length(tokens, length)
+    _check_limit(limit)
     count = len(tokens) // length
     return tokens[: count * length].view(count, length)[:limit]
 
@@ -79,22 +81,39 @@ def perplexity(
         length: T, tokens per window.
         limit: at most this many windows, from the start.
         progress: show a progress bar (only on a terminal).
+
+    Raises:
+        ValueError: no window, or windows of one token; a model whose logits are not numbers.
     """
     from tqdm import tqdm
 
+    _check_limit(limit)
     batch = windows(tokens, length=length, limit=limit) if tokens.ndim == 1 else tokens[:limit]
+    if batch.ndim != 2 or len(batch) < 1 or batch.shape[1] < 2:
+        raise ValueError(f"tokens must be windows (K, T), K at least 1 and T at least 2, got {tuple(tokens.shape)}")
     check_positions(model, batch.shape[1])
-    device, training = next(model.parameters()).device, model.training
-    model.eval()
-    try:
-        total = 0.0
+    check_vocabulary(model, batch)
+    device, total = next(model.parameters()).device, 0.0
+    with evaluation_mode(model):
         for window in tqdm(batch, desc="perplexity", unit="window", leave=False, disable=None if progress else True):
             window = window.to(device)
             logits = model(window[None], use_cache=False).logits[0, :-1]
             total += F.cross_entropy(logits.float(), window[1:]).item()
-    finally:
-        model.train(training)
+            if math.isnan(total):
+                raise ValueError("the logits of the model hold a NaN: it has no perplexity")
     return math.exp(total / len(batch)) if total / len(batch) < 700 else math.inf
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards every module is in its own mode again, frozen parts included."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training  # `train` would reach the children, too
 
 
 def _check_length(tokens: Tensor, length: int) -> None:
@@ -102,3 +121,8 @@ def _check_length(tokens: Tensor, length: int) -> None:
         raise ValueError(f"length must be at least 2 tokens, got {length}")
     if len(tokens) < length:
         raise ValueError(f"the text has {len(tokens)} tokens, fewer than one window of length={length}")
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1 window, got {limit}")

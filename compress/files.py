@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from .models import check_architecture
 
+REPORT = "compression.json"  # marks a folder as an output of `optsci compress`
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -57,28 +58,65 @@ def whole_folder(out: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder to write into; it becomes ``out`` when the block ends, and vanishes if the block fails.
 
     Raises:
-        FileExistsError: ``out`` exists and ``overwrite`` is not given.
+        FileExistsError: see :func:`check_out`.  Where ``out`` appeared while the block ran, what was written stays in
+            the temporary folder, which the message names.
     """
     out = check_out(out, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         yield part
-        os.chmod(part, 0o755)  # mkdtemp makes it private
-        if out.exists():
-            out.rename(part / ".replaced")
-        part.rename(out)
-        shutil.rmtree(out / ".replaced", ignore_errors=True)
-    finally:
+    except BaseException:
         shutil.rmtree(part, ignore_errors=True)
+        raise
+    part.chmod(0o755)  # mkdtemp makes it private
+    try:
+        check_out(out, overwrite=overwrite)
+        _swap(part, out)
+    except OSError as error:
+        raise FileExistsError(f"{error}; what was computed lies in {str(part)!r}") from error
 
 
-def check_out(out: str | Path, *, overwrite: bool) -> Path:
-    """The output folder as a path, refused where it exists."""
-    out = Path(out).absolute()
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"OUT {str(out)!r} exists; give --overwrite (overwrite=True) to replace it")
+def check_out(out: str | Path, *, overwrite: bool, keep: Iterable[str | Path] = ()) -> Path:
+    """The output folder as an absolute path, refused where writing it would destroy something.
+
+    Args:
+        out: the folder to be.
+        overwrite: an existing folder may be replaced, if it is an earlier output: if it holds ``compression.json``.
+        keep: paths that must not lie inside ``out``.
+
+    Raises:
+        FileExistsError: ``out`` exists and may not be replaced.
+    """
+    out = Path(os.path.abspath(out))
+    if os.path.lexists(out):
+        if not overwrite:
+            raise FileExistsError(f"OUT {str(out)!r} exists; give --overwrite (overwrite=True) to replace it")
+        if out.is_symlink() or not (out / REPORT).is_file():
+            raise FileExistsError(f"OUT {str(out)!r} holds no {REPORT}: it is no earlier output, and is not replaced")
+    existing = next(parent for parent in out.parents if parent.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"OUT {str(out)!r} cannot be made: {str(existing)!r} is not a folder")
+    for path in (Path.cwd(), *keep):
+        if Path(os.path.abspath(path)).is_relative_to(out):
+            raise FileExistsError(f"OUT {str(out)!r} is or holds {str(path)!r}, and is not replaced")
     return out
+
+
+def _swap(part: Path, out: Path) -> None:
+    """Put ``part`` in the place of ``out``; the old folder goes only when the new one stands."""
+    if not out.exists():
+        part.rename(out)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent)) / out.name
+    out.rename(aside)
+    try:
+        part.rename(out)
+    except BaseException:
+        aside.rename(out)
+        aside.parent.rmdir()
+        raise
+    shutil.rmtree(aside.parent, ignore_errors=True)
 
 
 def _source(name: str | Path) -> dict[str, Any]:

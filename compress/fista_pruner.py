@@ -56,7 +56,11 @@ def fista_prune(
     ratio: float = 0.3,
     rounds: int = 30,
 ) -> Tensor:
-    """Prune with the published search: K = 20 iterations, T = 3 rounds of patience, xi = 0.3.
+    """Prune with the published search as we read it: K = 20 iterations, T = 3 rounds of patience, xi = 0.3.
+
+    The interval of lambda, the cap on the rounds and the tolerance of the inner iterations (1e-6, on the residual of
+    :func:`optsci.fista`) are ours.  The published setting also counts zeros over the whole matrix
+    (``Unstructured(fraction, by_row=False)``) and corrects within the block (``Correction.WITHIN_BLOCK``).
 
     Args:
         problem: the layer problem.
@@ -73,6 +77,7 @@ def fista_prune(
         (m, n) weights within the pattern, never worse than the start.  Where the l1 solution itself has more zeros
         than the pattern asks for, they stay.
     """
+    _check_counts(iterations=iterations, patience=patience, rounds=rounds)
     steps = lambda_bisection(
         problem,
         start(problem, sparsity=sparsity),
@@ -102,7 +107,7 @@ def fista_path_prune(
     Args:
         problem: the layer problem.
         sparsity: ``Unstructured(fraction)`` or ``NM(n, m)``.
-        start: pruner that gives the first point; returned if nothing on the path beats it.
+        start: pruner that gives the first point; rounded to the pattern, and returned if nothing on the path beats it.
         path: lambda as fractions of the smallest one that makes V = 0 optimal.
         iterations: FISTA iterations for every lambda.
         damping: ridge towards the dense weights, relative to every channel's energy.
@@ -113,6 +118,9 @@ def fista_path_prune(
     Returns:
         (m, n) weights with exactly the pattern.
     """
+    _check_counts(iterations=iterations)
+    if not path or not all(0 < fraction < float("inf") for fraction in path):
+        raise ValueError(f"path must hold positive fractions, got {path!r}")
     problem = problem.damped(damping)
     steps = lambda_path(
         problem,
@@ -136,14 +144,15 @@ def lambda_bisection(
     first: float = 1e-5,
     upper: float = 1e6,
 ) -> Iterator[LambdaState]:
-    """Bisection on lambda by the share that rounding has in the error (paper, section 3.4).
+    """Bisection on lambda by the share that rounding has in the error, as we read section 3.4 of the paper.
 
     Where rounding makes up more than ``ratio`` of the error the l1 solution is not sparse enough: lambda goes up,
     otherwise down.  ``first`` and ``upper`` are in the units of the paper's objective, a sum over tokens.  Every
     round starts from the best rounded point; zeros may revive.
     """
-    step = 1 / problem.lipschitz()
-    best, best_error = start, problem.relative_error(start)
+    step = 1 / (problem.lipschitz() or 1.0)  # any step where all inputs are 0
+    best = start * sparsity.mask(start.abs())
+    best_error = problem.relative_error(best)
     low, high, weight, stall = 0.0, upper / problem.tokens, first / problem.tokens, 0
     while stall < patience:
         inner = solve(fista(problem, L1(weight), best, step=step), tol=1e-6, max_iter=iterations)
@@ -175,8 +184,10 @@ def lambda_path(
     next: among the nonzeros it ranks as ``|U|`` does, and it ranks the zeros too, so that the pattern is met exactly.
     """
     scaled, scale = problem.scaled()
-    step, largest = 1 / scaled.lipschitz(), scaled.target.abs().max()
-    best = start if polish is None else polish(problem, start)
+    step, largest = 1 / (scaled.lipschitz() or 1.0), scaled.target.abs().max()
+    best = start * (problem.channel_energy > 0)  # a weight on an input that is always 0 does nothing
+    best = best * sparsity.mask((best * scale).abs())
+    best = best if polish is None else polish(problem, best)
     best_error = problem.relative_error(best)
     for fraction in path:
         weight = float(fraction * largest)
@@ -189,3 +200,9 @@ def lambda_path(
         if rounded < best_error:
             best, best_error = candidate, rounded
         yield LambdaState(best, best_error, weight, problem.relative_error(inner.x / scale), rounded, inner.iterations)
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count!r}")

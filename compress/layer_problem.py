@@ -55,6 +55,17 @@ class LayerProblem:
     tokens: int = 1
     name: str = "layer"
 
+    def __post_init__(self) -> None:
+        n = self.weight.shape[-1]
+        if self.weight.ndim != 2:
+            raise ValueError(f"weight of {self.name} must be (m, n), got {tuple(self.weight.shape)}")
+        for label, matrix in (("gram", self.gram), ("cross", self.cross)):
+            if matrix.shape != (n, n):
+                raise ValueError(
+                    f"{label} of {self.name} must be {(n, n)} for a weight {tuple(self.weight.shape)}, "
+                    f"got {tuple(matrix.shape)}"
+                )
+
     @cached_property
     def target(self) -> Tensor:
         """(m, n) ``W C``, the constant part of the gradient."""
@@ -86,14 +97,14 @@ class LayerProblem:
         gram = self.gram.double()
         if self.cross is self.gram:
             difference = v.double() - self.weight.double()
-            return ((difference @ gram) * difference).sum()
+            return ((difference @ gram) * difference).sum().clamp(min=0)  # a rounded Gram is not exactly PSD
         v = v.double()
         target = self.weight.double() @ self.cross.double()
         return ((v @ gram - 2 * target) * v).sum().add(self.energy).clamp(min=0)
 
     def relative_error(self, v: Tensor) -> Tensor:
-        """``||V X* - W X|| / ||W X||`` (not squared), a 0-d float64 tensor; 0 where the dense output is 0."""
-        return (self.squared_error(v) / self.energy.clamp(min=torch.finfo(torch.float64).tiny)).sqrt()
+        """``||V X* - W X|| / ||W X||`` (not squared), a 0-d float64 tensor; not divided where the dense output is 0."""
+        return (self.squared_error(v) / torch.where(self.energy > 0, self.energy, 1.0)).sqrt()
 
     def damped(self, damping: float) -> LayerProblem:
         r"""The problem with ``damping/2 * ||(V - W) D^{1/2}||^2`` added, ``D = diag(G)``.
@@ -116,14 +127,13 @@ class LayerProblem:
         r"""The problem in ``U = V D^{1/2}``, whose Gram matrix has a unit diagonal, and the scale ``D^{1/2}`` (n,).
 
         ``V = U / scale``.  The condition number drops by orders of magnitude when a few channels carry most of the
-        energy, and the magnitude of ``U`` is the Wanda score of ``V``.  Channels that are always 0 have scale 1 and
-        weight 0.
+        energy, and the magnitude of ``U`` is the Wanda score of ``V``.  Channels of X* that are always 0 have
+        scale 1.
         """
-        alive = self.channel_energy > 0
-        scale = torch.where(alive, self.channel_energy, 1.0).sqrt()
+        scale = torch.where(self.channel_energy > 0, self.channel_energy, 1.0).sqrt()
         gram = self.gram / scale / scale[:, None]
         cross = gram if self.cross is self.gram else self.cross / scale / scale[:, None]
-        return replace(self, weight=self.weight * alive * scale, gram=gram, cross=cross), scale
+        return replace(self, weight=self.weight * scale, gram=gram, cross=cross), scale
 
     def unconstrained(self, damping: float = 0.01) -> Tensor:
         """The minimiser of the damped problem without any constraint: the dense weights where ``X* = X``."""
@@ -155,6 +165,10 @@ class GramAccumulator:
             dense: (..., n) inputs ``X`` of the dense layer for the same tokens; None where both are the same.
         """
         seen = _tokens(seen)
+        if len(seen) == 0:
+            raise ValueError("seen holds no tokens")
+        if self.tokens and (dense is None) != (self.cross is self.gram):
+            raise ValueError("dense must be given with every batch, or with none")
         before, self.tokens = self.tokens, self.tokens + seen.shape[0]
         if before == 0:
             self.gram = seen.new_zeros(seen.shape[1], seen.shape[1])
@@ -171,6 +185,10 @@ class GramAccumulator:
 
     def problem(self, weight: Tensor, name: str = "layer") -> LayerProblem:
         """The layer problem of a dense weight (m, n) with these inputs."""
+        if self.tokens == 0:
+            raise ValueError(f"no inputs of {name} were added")
+        if weight.ndim != 2 or weight.shape[1] != len(self.gram):
+            raise ValueError(f"weight of {name} must be (m, {len(self.gram)}), got {tuple(weight.shape)}")
         weight = weight.detach().to(self.gram.dtype, copy=True)  # the layer itself will be written to
         energy = ((weight.double() @ self.reference.double()) * weight.double()).sum()
         return LayerProblem(weight, self.gram, self.cross, energy, self.tokens, name)
@@ -184,9 +202,11 @@ def _tokens(inputs: Tensor) -> Tensor:
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """TF32 keeps ten bits of a product: too few for a Gram matrix that is to be inverted."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    matmul = torch.backends.cuda.matmul
+    switch, exact = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+    before = getattr(matmul, switch)
+    setattr(matmul, switch, exact)
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+        setattr(matmul, switch, before)

@@ -28,8 +28,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .evaluate import evaluation_mode
 from .layer_problem import GramAccumulator, LayerProblem
-from .models import check_positions, check_weights, decoder_blocks, family, linear
+from .models import check_positions, check_vocabulary, check_weights, decoder_blocks, family, linear
 
 
 class Correction(Enum):
@@ -55,8 +56,11 @@ class Stage:
             raise ValueError(
                 f"weights for {self.name} must be {tuple(self.layer.weight.shape)}, got {tuple(weights.shape)}"
             )
+        weights = weights.to(self.layer.weight)
         if not weights.isfinite().all():
-            raise ValueError(f"weights for {self.name} hold a NaN or an infinity; the layer was left as it is")
+            raise ValueError(
+                f"weights for {self.name} hold a NaN or an infinity as {weights.dtype}; the layer was left as it is"
+            )
         with torch.no_grad():
             self.layer.weight.copy_(weights)
 
@@ -83,13 +87,16 @@ def walk(
         ValueError: unsupported architecture; weights or activations that are not finite (the message names the layer).
     """
     names, chain = family(model), decoder_blocks(model)
-    if tokens.ndim != 2 or tokens.numel() == 0 or tokens.is_floating_point():
+    if not isinstance(correction, Correction):
+        raise TypeError(f"correction must be a Correction, got {correction!r}")
+    if tokens.ndim != 2 or tokens.numel() == 0 or tokens.dtype not in (torch.int64, torch.int32):
         raise ValueError(
             f"tokens must be (samples, length) integer token ids, got {tokens.dtype} {tuple(tokens.shape)}"
         )
     if blocks is not None and not 1 <= blocks <= len(chain):
         raise ValueError(f"blocks must lie in 1..{len(chain)}, the decoder blocks of this model, got {blocks}")
     check_positions(model, tokens.shape[1])
+    check_vocabulary(model, tokens)
     check_weights(model)
     return _walk(model, tokens, correction, names.blocks, names.groups, chain[:blocks])
 
@@ -102,9 +109,7 @@ def _walk(
     groups: tuple[tuple[str, ...], ...],
     blocks: list[nn.Module],
 ) -> Iterator[Stage]:
-    training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         calls = _record_calls(model, tokens[:1], blocks)
         seen = dense = [_first_hidden(model, window, blocks[0]) for window in tokens.split(1)]
         for index, block in enumerate(blocks):
@@ -128,8 +133,6 @@ def _walk(
                 seen = dense
             else:
                 seen = [_output_of(block, x, calls[index]) for x in seen]
-    finally:
-        model.train(training)
 
 
 class Call(NamedTuple):

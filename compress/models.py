@@ -1,7 +1,7 @@
 """Where the blocks and linear layers of a decoder live, family by family: the only file that knows transformers' names.
 
 A family is data.  To add one, add a row to ``FAMILIES`` and its tiny configuration to
-``tests/compress/test_models.py``.
+``tests/tiny_models.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .constraints import Pattern
 
@@ -111,3 +111,10 @@ def check_positions(model: nn.Module, length: int) -> None:
     longest = getattr(model.config, "max_position_embeddings", length)
     if length > longest:
         raise ValueError(f"length={length} is more than the {longest} positions that the model knows")
+
+
+def check_vocabulary(model: nn.Module, tokens: Tensor) -> None:
+    """Refuse token ids that the model has no embedding for."""
+    size = model.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    if tokens.min() < 0 or tokens.max() >= size:
+        raise ValueError(f"tokens must lie in 0..{size - 1}, got {int(tokens.min())}..{int(tokens.max())}")

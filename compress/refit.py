@@ -20,7 +20,7 @@ from .layer_problem import LayerProblem
 def refit(problem: LayerProblem, weights: Tensor, *, damping: float = 0.0, iterations: int = 30) -> Tensor:
     """Refit by conjugate gradients on all rows at once, in the variables that give the Gram matrix a unit diagonal.
 
-    Starts from the weights given, so that the error never rises; stopping early stays closer to them.
+    Starts from the weights given, so that the (damped) error never rises; stopping early stays closer to them.
 
     Args:
         problem: the layer problem.
@@ -41,16 +41,19 @@ def refit(problem: LayerProblem, weights: Tensor, *, damping: float = 0.0, itera
 def refit_exact(problem: LayerProblem, weights: Tensor, *, damping: float = 0.0) -> Tensor:
     """Refit by one Cholesky factorisation a row, in float64: the oracle, and the choice for small layers.
 
-    Takes ``n^3/3`` operations a row, against ``iterations * 2 n^2`` of :func:`refit`.
+    Takes ``n^3/3`` operations a row, against ``iterations * 2 n^2`` of :func:`refit`.  What is solved for is the
+    correction of the weights given: directions that the calibration tokens do not determine stay as they are.
     """
     scaled, scale = problem.scaled()
     scaled = scaled.damped(damping)
-    gram, target = scaled.gram.double(), scaled.target.double()
-    fitted = torch.zeros_like(target)
+    gram, start = scaled.gram.double(), (weights * scale).double()
+    residual = scaled.target.double() - start @ gram
+    rounding = 10 * torch.finfo(problem.gram.dtype).eps  # of the entries of a Gram matrix with unit diagonal
+    fitted = start.clone()
     for row, kept in enumerate(weights != 0):
         support = kept.nonzero().squeeze(-1)
         if support.numel():
             name = f"the Gram matrix of {problem.name}, row {row},"
-            factor, _ = damped_cholesky(gram[support][:, support], 1e-12, name=name)
-            fitted[row, support] = torch.cholesky_solve(target[row, support, None], factor).squeeze(-1)
+            factor, _ = damped_cholesky(gram[support][:, support], rounding, name=name)
+            fitted[row, support] += torch.cholesky_solve(residual[row, support, None], factor).squeeze(-1)
     return (fitted / scale.double()).to(weights.dtype)

@@ -94,7 +94,7 @@ def mean_error(reports: Iterable[LayerReport]) -> float:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON through a temporary file, so that the path never holds half of it."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1, default=asdict) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(content, indent=1, default=asdict, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(path)
 
 

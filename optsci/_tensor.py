@@ -114,17 +114,37 @@ def require_positive(x: float | Tensor, name: str) -> None:
     _refuse(values[~((values > 0) & values.isfinite())], name, "finite and positive")
 
 
-def require_fit(coefficient: float | Tensor, x: Tensor, name: str) -> None:
-    """Refuse a coefficient that would broadcast ``x`` to a larger shape.
+def require_fit(coefficient: float | Tensor, x: Tensor, name: str, *, of: str = "x") -> None:
+    """Refuse a coefficient that would change the shape or the dtype of ``x``, or that lies elsewhere.
+
+    Numbers and 0-d tensors change neither, and a coefficient of lower precision does not.
 
     >>> require_fit(torch.ones(3, 1), torch.ones(3), "weights")
     Traceback (most recent call last):
     ValueError: weights of shape (3, 1) does not broadcast to the shape (3,) of x
+    >>> require_fit(torch.ones(3).double(), torch.ones(3), "weights")
+    Traceback (most recent call last):
+    ValueError: weights is torch.float64, x is torch.float32: convert one of them
     """
-    shape = coefficient.shape if isinstance(coefficient, Tensor) else torch.Size()
-    fits = len(shape) <= x.dim() and all(a in (1, b) for a, b in zip(reversed(shape), reversed(x.shape), strict=False))
-    if not fits:
-        raise ValueError(f"{name} of shape {tuple(shape)} does not broadcast to the shape {tuple(x.shape)} of x")
+    if not isinstance(coefficient, Tensor) or coefficient.dim() == 0:
+        return
+    if not broadcasts(coefficient.shape, x.shape):
+        raise ValueError(
+            f"{name} of shape {tuple(coefficient.shape)} does not broadcast to the shape {tuple(x.shape)} of {of}"
+        )
+    if torch.promote_types(coefficient.dtype, x.dtype) != x.dtype:
+        raise ValueError(f"{name} is {coefficient.dtype}, {of} is {x.dtype}: convert one of them")
+    if coefficient.device != x.device:
+        raise ValueError(f"{name} is on {coefficient.device}, {of} is on {x.device}: move one of them")
+
+
+def broadcasts(shape: torch.Size, onto: torch.Size) -> bool:
+    """Whether a tensor of this shape broadcasts to the other shape, and leaves that as it is.
+
+    >>> broadcasts(torch.Size([1, 3]), torch.Size([2, 3])), broadcasts(torch.Size([2, 3]), torch.Size([1, 3]))
+    (True, False)
+    """
+    return len(shape) <= len(onto) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(onto), strict=False))
 
 
 def _values(x: float | Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_tensor
+from optsci._tensor import as_tensor, require_fit
 
 Matvec = Callable[[Tensor], Tensor]
 
@@ -51,8 +51,8 @@ def damped_cholesky(H: Any, damping: float = 0.01, *, name: str = "H") -> tuple[
                 [1.0000, 1.0100]]))
     """
     H = as_tensor(H, name)
-    if H.ndim < 2 or H.shape[-1] != H.shape[-2]:
-        raise ValueError(f"{name} must be square, not of shape {tuple(H.shape)}")
+    if H.ndim < 2 or H.shape[-1] != H.shape[-2] or H.numel() == 0:
+        raise ValueError(f"{name} must be square and not empty, not of shape {tuple(H.shape)}")
     if not damping >= 0:
         raise ValueError(f"damping must be non-negative, not {damping!r}")
     if not H.isfinite().all():
@@ -87,13 +87,17 @@ def conjugate_gradient(
     b: Any,
     x0: Any = None,
     *,
-    mask: Tensor | None = None,
-    preconditioner: Tensor | None = None,
+    mask: Any = None,
+    preconditioner: Any = None,
 ) -> Iterator[CGState]:
     r"""Solve :math:`A x_i = b_i` for all rows at once, A symmetric positive definite, alpha and beta by row.
 
     With a mask, row i solves :math:`A_{SS} x_S = b_S` on its own support S and is 0 elsewhere. The solution
-    is reached after n iterations but for rounding; rows that have arrived stay where they are.
+    is reached after n iterations but for rounding; rows that have arrived stay where they are. Where A is
+    singular, a row also stays once the curvature along p is rounding error, :math:`\langle p, A p \rangle \le
+    \epsilon \|A\| \|p\|^2`: any longer and it would drift off in the null space. The largest
+    :math:`\langle p, A p \rangle / \|p\|^2` so far, of all rows, stands for :math:`\|A\|`; with a preconditioner M,
+    :math:`\|p\|^2` is :math:`\langle p, M^{-1} p \rangle`.
 
     Args:
         matvec: (..., n) -> (..., n), A applied to every row; for a matrix, ``lambda x: x @ A``.
@@ -119,8 +123,14 @@ def conjugate_gradient(
     x0 = torch.zeros_like(b) if x0 is None else as_tensor(x0, "x0", like=b)
     if x0.shape != b.shape:
         raise ValueError(f"x0 must have the shape {tuple(b.shape)} of b, not {tuple(x0.shape)}")
-    if mask is not None and mask.dtype is not torch.bool:
-        raise TypeError(f"mask must be a bool tensor, not {mask.dtype}")
+    if mask is not None:
+        mask = mask if isinstance(mask, Tensor) else torch.tensor(mask, device=b.device)
+        if mask.dtype is not torch.bool:
+            raise TypeError(f"mask must be bool, not {mask.dtype}")
+        require_fit(mask, b, "mask", of="b")
+    if preconditioner is not None:
+        preconditioner = as_tensor(preconditioner, "preconditioner", like=b)
+        require_fit(preconditioner, b, "preconditioner", of="b")
 
     def keep(v: Tensor) -> Tensor:
         return v if mask is None else v * mask
@@ -128,15 +138,22 @@ def conjugate_gradient(
     def precondition(r: Tensor) -> Tensor:
         return r if preconditioner is None else r * preconditioner
 
+    def square(p: Tensor) -> Tensor:
+        return _inner(p, p if preconditioner is None else p / preconditioner)
+
     def iterate(x: Tensor) -> Iterator[CGState]:
         norm = keep(b).norm(dim=-1)
         norm = torch.where(norm > 0, norm, 1.0)
         r = keep(b - matvec(x))
         p = z = precondition(r)
         rho = _inner(r, z)
+        largest, moving = b.new_zeros(()), torch.ones_like(rho, dtype=torch.bool)
         while True:
             q = keep(matvec(p))
-            alpha = _ratio(rho, _inner(p, q))
+            curvature, length = _inner(p, q), square(p)
+            largest = torch.maximum(largest, _ratio(curvature, length).detach().max())
+            moving = moving & (curvature > torch.finfo(b.dtype).eps * largest * length)
+            alpha = torch.where(moving, _ratio(rho, curvature), 0.0)
             x = x + alpha * p
             r = r - alpha * q
             z = precondition(r)
@@ -150,7 +167,7 @@ def conjugate_gradient(
 def largest_eigenvalue(H: Any) -> float:
     """Largest eigenvalue of H (n, n), symmetric positive semidefinite: a Lipschitz constant.
 
-    Exact up to n = 1024; above that the upper estimate of ``lanczos_bound``.
+    Exact up to n = 1024; above that the upper estimate of ``lanczos_bound``. Half precision is computed in float32.
 
     Example:
         >>> largest_eigenvalue([[2.0, 0.0], [0.0, 3.0]])
@@ -161,9 +178,24 @@ def largest_eigenvalue(H: Any) -> float:
         raise ValueError(f"H must be a square matrix, not of shape {tuple(H.shape)}")
     if not H.isfinite().all():
         raise ValueError("H holds NaN or infinite entries")
+    require_symmetric(H, "H")
+    H = H.to(torch.promote_types(H.dtype, torch.float32))
     if H.shape[0] <= 1024:
         return torch.linalg.eigvalsh(H)[-1].item()
     return lanczos_bound(lambda v: H @ v, H[0])
+
+
+def require_symmetric(H: Tensor, name: str) -> None:
+    """Refuse a square matrix that differs from its transpose by more than rounding.
+
+    Example:
+        >>> require_symmetric(torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "H")
+        Traceback (most recent call last):
+        ValueError: H must be symmetric, got entries that differ from their mirror by up to 2
+    """
+    asymmetry = float((H - H.mT).detach().abs().max())
+    if asymmetry > 100 * torch.finfo(H.dtype).eps * float(H.detach().abs().max()):
+        raise ValueError(f"{name} must be symmetric, got entries that differ from their mirror by up to {asymmetry:g}")
 
 
 def lanczos_bound(matvec: Matvec, like: Tensor, *, steps: int = 100) -> float:

@@ -2,7 +2,8 @@ r"""Linear operators: ``A(x)``, the adjoint ``A.T(y)``, ``A.shape``, the largest
 
 .. math:: \|A\| = \max_x \|A x\| / \|x\|
 
-Any object with these four is an operator (``optsci.protocols.Operator``); ``Matrix`` is the dense one.
+Any object with these four is an operator (``optsci.protocols.Operator``); ``Matrix`` is the dense one, and
+``NumpyOperator`` one whose products are functions of NumPy arrays.
 
 Source: Golub and Van Loan, Matrix Computations (4th ed., 2013), section 7.3 (power iteration).
 """
@@ -10,16 +11,17 @@ Source: Golub and Van Loan, Matrix Computations (4th ed., 2013), section 7.3 (po
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from optsci._tensor import as_tensor
-from optsci.linalg import lanczos_bound, largest_eigenvalue
+from optsci.linalg import lanczos_bound
 from optsci.protocols import Operator
 
 
@@ -56,25 +58,80 @@ class Matrix:
         return m, n
 
     def norm(self) -> float:
-        """Return the largest singular value, or its ``lanczos_bound`` if both m and n exceed 1024."""
+        """Return the largest singular value, or its ``lanczos_bound`` if both m and n exceed 1024.
+
+        Half precision is computed in float32.
+        """
         return self._norm
 
     @cached_property
     def _norm(self) -> float:
         A = self.entries.detach()
-        wide = A if A.shape[0] <= A.shape[1] else A.mT
+        A = A.to(torch.promote_types(A.dtype, torch.float32))
+        largest = A.abs().max().item()
+        if not math.isfinite(largest):
+            raise ValueError("A holds NaN or infinite entries")
+        if largest == 0:
+            return 0.0
+        scale = 2.0 ** math.frexp(largest)[1]  # so that no square overflows; a power of 2, so that nothing is rounded
+        wide = (A if A.shape[0] <= A.shape[1] else A.mT) / scale
         if wide.shape[0] <= 1024:
-            return math.sqrt(largest_eigenvalue(wide @ wide.mT))
-        return math.sqrt(lanczos_bound(lambda v: wide @ (wide.mT @ v), wide[:, 0]))
+            return scale * math.sqrt(torch.linalg.eigvalsh(wide @ wide.mT)[-1].item())
+        return scale * math.sqrt(lanczos_bound(lambda v: wide @ (wide.mT @ v), wide[:, 0]))
+
+
+@dataclass(frozen=True, eq=False)
+class NumpyOperator:
+    """A linear operator whose products are functions of NumPy arrays, as those of SciPy's ``LinearOperator`` are.
+
+    Tensors travel by way of the CPU, and keep their dtype and device. There are no derivatives: torch refuses an
+    x that requires them.
+
+    Args:
+        matvec: (n,) -> (m,), the product A x.
+        rmatvec: (m,) -> (n,), the product with the adjoint.
+        shape: ``(m, n)``.
+
+    Example:
+        >>> A = NumpyOperator(np.diff, lambda y: -np.diff(y, prepend=0, append=0), (2, 3))
+        >>> A(torch.tensor([1.0, 2.0, 4.0])), A.T(torch.tensor([1.0, 2.0]))
+        (tensor([1., 2.]), tensor([-1., -1.,  2.]))
+    """
+
+    matvec: Callable[[np.ndarray], Any]
+    rmatvec: Callable[[np.ndarray], Any]
+    shape: tuple[int, int]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.dim() == 2:
+            return torch.stack([self(column) for column in x.mT], dim=1)
+        return as_tensor(self.matvec(x.cpu().numpy()), "A x").to(x)
+
+    @property
+    def T(self) -> NumpyOperator:
+        return NumpyOperator(self.rmatvec, self.matvec, self.shape[::-1])
+
+    def norm(self) -> float:
+        """Return the ``lanczos_bound`` of the largest singular value, computed in float64."""
+        return self._norm
+
+    @cached_property
+    def _norm(self) -> float:
+        short = self if self.shape[1] <= self.shape[0] else self.T
+        return math.sqrt(lanczos_bound(lambda v: short.T(short(v)), torch.zeros(short.shape[1], dtype=torch.float64)))
 
 
 def as_operator(A: Any) -> Operator:
     """Return an operator as it is; a tensor, an ndarray or nested lists as a ``Matrix``.
 
+    What has ``matvec`` and ``rmatvec`` but no ``norm``, like SciPy's ``LinearOperator``, becomes a ``NumpyOperator``.
+
     Example:
         >>> as_operator([[3.0, 0.0], [0.0, 4.0]]).norm()
         4.0
     """
+    if hasattr(A, "matvec") and hasattr(A, "rmatvec") and not hasattr(A, "norm"):
+        return NumpyOperator(A.matvec, A.rmatvec, A.shape)
     return A if callable(A) and hasattr(A, "T") else Matrix(A)
 
 
@@ -107,7 +164,7 @@ def power_iteration(A: Any, x0: Any = None) -> Iterator[PowerState]:
         tensor(4.)
     """
     A = as_operator(A)
-    x0 = _pseudo_random(A) if x0 is None else as_tensor(x0, "x0")
+    x0 = _pseudo_random(A) if x0 is None else as_tensor(x0, "x0", like=A.entries if isinstance(A, Matrix) else None)
     if x0.shape != (A.shape[1],):
         raise ValueError(f"x0 must have the shape ({A.shape[1]},) that A takes, not {tuple(x0.shape)}")
 

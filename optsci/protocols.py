@@ -11,7 +11,8 @@ class Smooth(Protocol):
     """A differentiable function: value and gradient.
 
     A method ``lipschitz() -> float``, a Lipschitz constant of the gradient, spares the caller the choice of a
-    step.
+    step. An attribute ``like``, a tensor of the dtype and device of x whose shape broadcasts to that of x, lets
+    algorithms take x0 as a list, and check it before they begin.
     """
 
     def __call__(self, x: Tensor, /) -> Tensor:

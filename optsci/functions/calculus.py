@@ -78,6 +78,10 @@ class Scaled:
         lipschitz = self.f.lipschitz
         return lambda: float(self.scale) * lipschitz()
 
+    @property
+    def like(self) -> Tensor:
+        return self.f.like
+
     __rmul__ = scaled
 
 
@@ -93,7 +97,7 @@ class Translated:
         shift: a number, or a tensor that broadcasts to ``x``; in the units of ``x``.
 
     Raises:
-        ValueError: ``shift`` holds NaN or infinity, or does not broadcast to ``x``.
+        ValueError: ``shift`` holds NaN or infinity, or does not broadcast to ``x``, or would change its dtype.
 
     >>> from optsci import L1
     >>> Translated(L1(), [1.0, 2.0]).prox(torch.tensor([5.0, 2.5]), 1.0)
@@ -128,6 +132,10 @@ class Translated:
         """``lipschitz() = f.lipschitz()``."""
         return self.f.lipschitz
 
+    @property
+    def like(self) -> Tensor:
+        return self.f.like
+
     def _translate(self, x: Tensor) -> Tensor:
         require_fit(self.shift, x, "shift")
         return x - self.shift
@@ -143,12 +151,13 @@ class SeparableSum:
               \nabla f(x)_i = \nabla f_i(x_i)
 
     ``prox`` and ``grad`` return tuples; one ``step`` serves all blocks; ``lipschitz()`` is the largest of
-    theirs.
+    theirs. **No algorithm here takes it**: their x is one tensor. It is for loops of your own.
 
     Args:
         functions: one a block.
 
     Raises:
+        TypeError: ``x`` is a tensor.
         ValueError: no function at all; or ``x`` has another number of blocks.
 
     >>> from optsci import L1, Nonnegative
@@ -186,6 +195,10 @@ class SeparableSum:
         return lambda: max(lipschitz() for lipschitz in constants)
 
     def _blocks(self, x: Sequence[Tensor]) -> Sequence[Tensor]:
+        if isinstance(x, Tensor):
+            raise TypeError(
+                "x must be a tuple of tensors, one a function, got a tensor: no algorithm takes SeparableSum"
+            )
         if len(x) != len(self.functions):
             raise ValueError(f"x must have {len(self.functions)} blocks, one a function, got {len(x)}")
         return x
@@ -230,6 +243,7 @@ class Conjugate:
 
     def prox(self, u: Tensor, step: float | Tensor) -> Tensor:
         """``u - step * f.prox(u / step, 1 / step)``, of the shape of ``u``."""
+        require_fit(step, u, "step", of="u")
         return u - step * self.f.prox(u / step, 1 / step)
 
     @property
@@ -283,6 +297,7 @@ class MoreauEnvelope:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x + s/(s + t) (f.prox(x, s + t) - x)``, of the shape of ``x``."""
+        require_fit(step, x, "step")
         return x + step / (step + self.step) * (self.f.prox(x, step + self.step) - x)
 
     def lipschitz(self) -> float:

@@ -29,7 +29,7 @@ class Box:
 
     Raises:
         ValueError: ``lower`` exceeds ``upper`` somewhere, a bound is NaN, or leaves no finite number; or a
-            bound does not broadcast to ``x``.
+            bound does not broadcast to ``x``, or would change its dtype.
 
     >>> Box(-1, 2).prox(torch.tensor([-3.0, 0.5, 3.0]), 1.0)
     tensor([-1.0000,  0.5000,  2.0000])

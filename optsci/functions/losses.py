@@ -18,7 +18,7 @@ from torch import Tensor
 
 from optsci._tensor import as_coefficient, as_finite, require_finite, require_fit
 from optsci.functions.calculus import Prox, scaled
-from optsci.linalg import largest_eigenvalue
+from optsci.linalg import largest_eigenvalue, require_symmetric
 from optsci.operators import Matrix, as_operator
 from optsci.protocols import Operator
 
@@ -83,6 +83,10 @@ class LeastSquares:
         A = self.A.entries
         return _Resolvent(A.mT @ A if A.shape[1] <= A.shape[0] else A @ A.mT)
 
+    @property
+    def like(self) -> Tensor:
+        return _domain(self.A, self.b)
+
     def _residual(self, x: Tensor) -> Tensor:
         return _same_shape(self.A(x), self.b, "A x", "b") - self.b
 
@@ -123,9 +127,7 @@ class Quadratic:
         Q = as_finite(self.Q, "Q")
         if Q.dim() != 2 or Q.shape[0] != Q.shape[1] or Q.numel() == 0:
             raise ValueError(f"Q must be a square matrix, got shape {tuple(Q.shape)}")
-        asymmetry = float((Q - Q.mT).detach().abs().max())
-        if asymmetry > 100 * torch.finfo(Q.dtype).eps * float(Q.detach().abs().max()):
-            raise ValueError(f"Q must be symmetric, got entries that differ from their mirror by up to {asymmetry:g}")
+        require_symmetric(Q, "Q")
         c = Q.new_zeros(len(Q)) if self.c is None else as_finite(self.c, "c", like=Q)
         if c.dim() == 0 or c.shape[-1] != len(Q):
             raise ValueError(f"c must have a last dimension of {len(Q)}, as Q has, got shape {tuple(c.shape)}")
@@ -152,6 +154,10 @@ class Quadratic:
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, the largest eigenvalue of Q."""
         return self._lipschitz
+
+    @property
+    def like(self) -> Tensor:
+        return self.c
 
     @cached_property
     def _lipschitz(self) -> float:
@@ -205,6 +211,10 @@ class Logistic:
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``||A||^2 / 4``."""
         return self.A.norm() ** 2 / 4
+
+    @property
+    def like(self) -> Tensor:
+        return _domain(self.A, self.y)
 
     def _margins(self, x: Tensor) -> Tensor:
         return self.y * _same_shape(self.A(x), self.y, "A x", "y")
@@ -277,6 +287,11 @@ def _operator_and_data(A: Any, data: Any, name: str) -> tuple[Operator, Tensor]:
     if data.dim() == 0 or data.shape[0] != A.shape[0]:
         raise ValueError(f"{name} must have the {A.shape[0]} rows of A, got shape {tuple(data.shape)}")
     return A, data
+
+
+def _domain(A: Operator, data: Tensor) -> Tensor:
+    """A tensor like x, without its memory."""
+    return data.detach().new_zeros(()).expand(A.shape[1], *data.shape[1:])
 
 
 def _same_shape(x: Tensor, data: Tensor, name: str, data_name: str) -> Tensor:

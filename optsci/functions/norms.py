@@ -44,7 +44,7 @@ class L1:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold at ``step * weight``; ``step`` may differ from entry to entry."""
-        return _soft_threshold(x, step * self.weight)
+        return _soft_threshold(x, step, self.weight)
 
     @property
     def conjugate(self) -> Box:
@@ -64,7 +64,8 @@ class WeightedL1:
         weights: ``w``, at least 0; a tensor that broadcasts to ``x``.
 
     Raises:
-        ValueError: a weight is negative or not finite; or ``weights`` does not broadcast to ``x``.
+        ValueError: a weight is negative or not finite; or ``weights`` does not broadcast to ``x``, or would
+            change its dtype.
 
     >>> g = WeightedL1([0.0, 1.0])
     >>> g(torch.tensor([3.0, -2.0])), g.prox(torch.tensor([3.0, -2.0]), 0.5)
@@ -85,7 +86,7 @@ class WeightedL1:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold at ``step * weights``; ``step`` may differ from entry to entry."""
         require_fit(self.weights, x, "weights")
-        return _soft_threshold(x, step * self.weights)
+        return _soft_threshold(x, step, self.weights)
 
     @property
     def conjugate(self) -> Box:
@@ -126,6 +127,7 @@ class SquaredL2:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x / (1 + step * weight)``; ``step`` may differ from entry to entry."""
+        require_fit(step, x, "step")
         return x / (1 + step * self.weight)
 
     def lipschitz(self) -> float:
@@ -172,7 +174,7 @@ class ElasticNet:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold, then shrink; ``step`` may differ from entry to entry."""
-        return _soft_threshold(x, step * self.l1) / (1 + step * self.l2)
+        return _soft_threshold(x, step, self.l1) / (1 + step * self.l2)
 
     @property
     def conjugate(self) -> MoreauEnvelope | Box:
@@ -236,5 +238,7 @@ def _weight(x: float | Tensor, name: str) -> float | Tensor:
     return weight
 
 
-def _soft_threshold(x: Tensor, threshold: float | Tensor) -> Tensor:
+def _soft_threshold(x: Tensor, step: float | Tensor, weight: float | Tensor) -> Tensor:
+    require_fit(step, x, "step")
+    threshold = step * weight
     return x - x.clamp(min=-threshold).clamp(max=threshold)

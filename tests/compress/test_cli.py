@@ -1,11 +1,16 @@
 """The command line, in its own process where that matters: what it writes, and one sentence for every bad input."""
 
 import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+import optsci
 from optsci.cli import app
 from optsci.compress.sample import moby_dick
 from tiny_models import tiny
@@ -37,8 +42,22 @@ def run(*arguments):
     return runner.invoke(app, [str(a) for a in arguments])
 
 
+def rows_are_equal(folder):
+    """Whether the rows of a pruned layer have equally many zeros."""
+    from safetensors.torch import load_file
+
+    weight = load_file(folder / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
+    return len((weight == 0).sum(1).unique()) == 1
+
+
 @pytest.mark.parametrize(
-    "options", [(), ("--prune", "wanda", "--no-refit"), ("--sparsity", "2:4", "--correction", "within-block")]
+    "options",
+    [
+        (),
+        ("--prune", "wanda", "--no-refit"),
+        ("--sparsity", "2:4", "--correction", "within-block"),
+        ("--prune", "magnitude", "--no-refit", "--whole-matrix"),
+    ],
 )
 def test_compress_then_evaluate(model, text, tmp_path, options):
     small = ("--samples", 4, "--length", 32)
@@ -57,6 +76,8 @@ def test_compress_then_evaluate(model, text, tmp_path, options):
     report = json.loads((tmp_path / "out" / "compression.json").read_text())
     assert len(report["layers"]) == 14
     assert report["settings"]["samples"] == 4
+    assert report["settings"]["whole_matrix"] == ("--whole-matrix" in options)
+    assert rows_are_equal(tmp_path / "out") == ("--whole-matrix" not in options)
     result = run("evaluate", tmp_path / "out", "--text", text, "--length", 32, "--windows", 3)
     assert result.exit_code == 0, result.output
     assert "on 96 tokens: 3 windows of 32, 93 predictions, no special tokens, torch.float32" in result.output
@@ -70,7 +91,16 @@ def test_compress_then_evaluate(model, text, tmp_path, options):
         (("--sparsity", "2:5"), "sparsity 2:5 does not fit model.layers.0.self_attn.q_proj"),
         (("--length", "100000"), "fewer than one window of length=100000"),
         (("--length", "1000"), "length=1000 is more than the 512 positions"),
-        (("--samples", "0"), "samples must be at least 1, got 0"),
+        (("--sparsity", "nan"), "sparsity must be a fraction of zeros in [0, 1)"),
+        (("--sparsity", "0:4"), "sparsity '0:4' keeps nothing"),
+        (("--sparsity", "2:4", "--whole-matrix"), "only a fraction counts over a whole matrix"),
+        (("--samples", "0"), "Invalid value for '--samples'"),
+        (("--length", "1"), "Invalid value for '--length'"),
+        (("--seed", 10**23), "Invalid value for '--seed'"),
+        (("--seed", -1), "Invalid value for '--seed'"),
+        (("--device", "foo"), "--device 'foo' cannot be used here: Expected one of cpu, cuda"),
+        (("--device", "meta"), "--device 'meta' cannot be used here"),
+        (("--device", "hpu"), "--device 'hpu' cannot be used here"),
         (("--text", "missing.txt"), "--text 'missing.txt': there is no such file"),
     ],
 )
@@ -80,6 +110,73 @@ def test_bad_options_are_one_sentence(model, text, tmp_path, options, sentence):
     assert sentence in result.output
     assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--windows", 0), "Invalid value for '--windows'"),
+        (("--windows", -1), "Invalid value for '--windows'"),
+        (("--length", 1), "Invalid value for '--length'"),
+        (("--device", "foo"), "--device 'foo' cannot be used here"),
+    ],
+)
+def test_bad_options_of_evaluate_are_one_sentence(model, text, options, sentence):
+    result = run("evaluate", model, "--text", text, "--length", 32, *options)
+    assert result.exit_code == 2
+    assert sentence in result.output
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read():
+    result = run("evaluate", "models/missing", "--text", "missing.txt", "--device", "cuda")
+    assert result.exit_code == 2
+    assert result.output.startswith("optsci: --device 'cuda' cannot be used here: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"", "is empty"), (b" \n", "is empty"), (b"Schl\xf6sser", "is not UTF-8: invalid start byte at byte 4")],
+)
+def test_a_text_that_cannot_be_read_is_named(model, tmp_path, content, sentence):
+    (tmp_path / "bad.txt").write_bytes(content)
+    result = run("evaluate", model, "--text", tmp_path / "bad.txt")
+    assert result.exit_code == 2
+    assert f"--text {str(tmp_path / 'bad.txt')!r} {sentence}" in result.output
+
+
+def test_a_mistyped_folder_is_not_reported_as_a_network_failure(text):
+    result = run("evaluate", "models/missing", "--text", text)
+    assert result.exit_code == 2
+    assert "MODEL 'models/missing': no local folder has this name, nor did the hub give it: " in result.output
+
+
+def test_a_damaged_checkpoint_is_one_sentence(model, text, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "damaged")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:3000])
+    result = run("evaluate", folder, "--text", text, "--length", 32)
+    assert result.exit_code == 2
+    assert f"MODEL {str(folder)!r} cannot be read: " in result.output
+
+
+def test_layers_that_are_not_linear_are_one_sentence(model, text, tmp_path, monkeypatch):
+    quantized = tiny("llama")
+    quantized.model.layers[0].mlp.up_proj = torch.nn.Identity()
+    monkeypatch.setattr("optsci.compress.load_model", lambda *_, **__: quantized)
+    result = run("compress", model, tmp_path / "out", "--text", text, "--length", 32)
+    assert result.exit_code == 2
+    assert "mlp.up_proj is a Identity" in result.output
+
+
+def test_version_has_one_value():
+    assert run("--version").output == f"optsci {optsci.__version__}\n"
+    assert version("optsci") == optsci.__version__
+
+
+def test_the_package_runs_as_a_module():
+    output = subprocess.run([sys.executable, "-m", "optsci", "--version"], check=True, capture_output=True, text=True)
+    assert output.stdout == f"optsci {optsci.__version__}\n"
 
 
 def test_bad_models_are_one_sentence(model, text, tmp_path):
@@ -102,8 +199,6 @@ def test_bad_models_are_one_sentence(model, text, tmp_path):
 
 
 def test_weights_that_are_not_finite_are_named(model, text, tmp_path):
-    import shutil
-
     folder = shutil.copytree(model, tmp_path / "broken")
     broken = tiny("llama")
     with torch.no_grad():

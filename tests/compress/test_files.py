@@ -6,10 +6,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from optsci.compress import calibration, encode, load_model, sample_windows, whole_folder, windows
+from optsci.compress import (
+    NM,
+    Unstructured,
+    calibration,
+    check_out,
+    encode,
+    load_model,
+    parse_sparsity,
+    perplexity,
+    sample_windows,
+    whole_folder,
+    windows,
+)
+from optsci.compress.evaluate import evaluation_mode
 from optsci.compress.report import write_json
 from optsci.compress.sample import Bytes, moby_dick
-from tiny_models import tiny
+from tiny_models import tiny, tiny_tokens
 
 
 def test_a_folder_appears_only_when_it_is_whole(tmp_path):
@@ -25,16 +38,68 @@ def test_a_folder_appears_only_when_it_is_whole(tmp_path):
 def test_an_existing_folder_is_replaced_only_on_request_and_only_by_a_whole_one(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "old").write_text("")
+    (out / "thesis.tex").write_text("")
     with pytest.raises(FileExistsError, match=r"OUT '.*out' exists; give --overwrite"), whole_folder(out):
         pass
+    with pytest.raises(FileExistsError, match=r"holds no compression\.json"), whole_folder(out, overwrite=True):
+        pass
+    (out / "thesis.tex").rename(out / "compression.json")
     with pytest.raises(RuntimeError), whole_folder(out, overwrite=True):
         raise RuntimeError
-    assert [p.name for p in out.iterdir()] == ["old"]
+    assert [p.name for p in out.iterdir()] == ["compression.json"]
     with whole_folder(out, overwrite=True) as part:
         (part / "new").write_text("")
     assert [p.name for p in out.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_holds_what_is_needed_is_never_replaced(tmp_path, monkeypatch):
+    (tmp_path / "out" / "model").mkdir(parents=True)
+    (tmp_path / "out" / "compression.json").write_text("{}")
+    with pytest.raises(FileExistsError, match=r"is or holds '.*model'"):
+        check_out(tmp_path / "out", overwrite=True, keep=[tmp_path / "out" / "model"])
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(FileExistsError, match="is or holds"):
+        check_out(".", overwrite=True)
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    with pytest.raises(FileExistsError, match="link"):
+        check_out(tmp_path / "link", overwrite=True)
+    with pytest.raises(NotADirectoryError, match="not a folder"):
+        check_out(tmp_path / "out" / "compression.json" / "deep", overwrite=True)
+
+
+def test_a_result_is_not_lost_when_its_place_was_taken_meanwhile(tmp_path):
+    def write():
+        with whole_folder(tmp_path / "out") as part:
+            (part / "weights").write_text("whole")
+            (tmp_path / "out").mkdir()
+
+    with pytest.raises(FileExistsError, match=r"exists; .*what was computed lies in"):
+        write()
+    (part,) = (path for path in tmp_path.iterdir() if path.name != "out")
+    assert (part / "weights").read_text() == "whole"
+
+
+def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "compression.json").write_text("old")
+    rename = Path.rename
+
+    def fail(self, target):
+        if (self / "new").exists():
+            raise OSError("disk full")
+        return rename(self, target)
+
+    def write():
+        with whole_folder(out, overwrite=True) as part:
+            (part / "new").write_text("")
+            monkeypatch.setattr(Path, "rename", fail)
+
+    with pytest.raises(FileExistsError, match="disk full; what was computed"):
+        write()
+    assert (out / "compression.json").read_text() == "old"
+    assert len(list(tmp_path.glob(".out.*/new"))) == 1
 
 
 def test_json_is_never_half_written(tmp_path):
@@ -113,3 +178,60 @@ def test_the_sample_text_is_split_by_position():
     assert len(first) == pytest.approx(0.8 * (len(first) + len(last)), abs=1)
     original = Path(__file__).parents[2] / "compress" / "data" / "README.md"
     assert "public\ndomain" in original.read_text(encoding="utf-8")
+
+
+def test_evaluation_mode_restores_the_mode_of_every_module():
+    model = tiny("llama").train()
+    model.model.layers[0].eval()  # frozen by its user
+    before = [module.training for module in model.modules()]
+    with evaluation_mode(model):
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == before
+    with pytest.raises(RuntimeError), evaluation_mode(model):
+        raise RuntimeError
+    assert [module.training for module in model.modules()] == before
+    perplexity(model, tiny_tokens(1))
+    assert [module.training for module in model.modules()] == before
+
+
+def test_what_has_no_perplexity_is_a_sentence():
+    model = tiny("llama")
+    for tokens in (tiny_tokens(0), tiny_tokens(2, 1), tiny_tokens()[None]):
+        with pytest.raises(ValueError, match=r"tokens must be windows \(K, T\), K at least 1 and T at least 2, got"):
+            perplexity(model, tokens)
+    for limit in (0, -1):
+        with pytest.raises(ValueError, match=f"limit must be at least 1 window, got {limit}"):
+            perplexity(model, tiny_tokens(), limit=limit)
+        with pytest.raises(ValueError, match=f"limit must be at least 1 window, got {limit}"):
+            windows(torch.arange(100), length=10, limit=limit)
+    with pytest.raises(ValueError, match=r"tokens must lie in 0\.\.63"):
+        perplexity(model, tiny_tokens() + 60)
+    with torch.no_grad():
+        model.model.norm.weight[0] = float("nan")
+    with pytest.raises(ValueError, match="the logits of the model hold a NaN"):
+        perplexity(model, tiny_tokens())
+
+
+def test_sparsity_is_read_as_people_write_it():
+    assert parse_sparsity("0.5") == Unstructured(0.5)
+    assert parse_sparsity("0.5", by_row=False) == Unstructured(0.5, by_row=False)
+    pattern = parse_sparsity("2:4")
+    assert isinstance(pattern, NM)
+    assert (pattern.n, pattern.m) == (2, 4)
+    assert str(Unstructured(0.625)) == "62.5% unstructured, by row"
+    assert str(Unstructured(0.07, by_row=False)) == "7% unstructured, whole matrix"
+
+
+@pytest.mark.parametrize("text", ["", "half", "nan", "inf", "1", "-0.1", "4:2", "-1:4", "2:4:8", "2:", "0:0"])
+def test_what_is_no_sparsity_is_a_sentence(text):
+    with pytest.raises(ValueError, match=f"sparsity must be a fraction .* got '{text}'"):
+        parse_sparsity(text)
+
+
+def test_sparsities_that_cannot_be_meant_are_sentences():
+    with pytest.raises(ValueError, match="sparsity '0:4' keeps nothing"):
+        parse_sparsity("0:4")
+    with pytest.raises(ValueError, match="'2:4' has its zeros in every group: only a fraction"):
+        parse_sparsity("2:4", by_row=False)
+    with pytest.raises(TypeError, match=r"sparsity must be a number, a fraction of zeros, got '0\.5'"):
+        Unstructured("0.5")

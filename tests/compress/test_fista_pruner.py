@@ -92,6 +92,29 @@ def test_bisection_stops_after_its_patience():
 
 
 @pytest.mark.parametrize("prune", [fista_prune, fista_path_prune])
+def test_a_start_outside_the_pattern_is_rounded_first(prune):
+    problem, *_ = layer(6, 32)
+    for start in (sparsegpt, lambda problem, sparsity: problem.weight):  # other counts by row; no zeros at all
+        weights = prune(problem, sparsity=Unstructured(0.5), start=start)
+        assert ((weights != 0).sum(1) <= 16).all()
+
+
+def test_bad_options_are_sentences():
+    problem, *_ = layer(2, 8)
+    for options, sentence in [
+        ({"path": ()}, r"path must hold positive fractions, got \(\)"),
+        ({"path": (float("nan"),)}, "path must hold positive fractions"),
+        ({"iterations": 0}, "iterations must be at least 1, got 0"),
+        ({"damping": -1.0}, "damping must be at least 0"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            fista_path_prune(problem, sparsity=Unstructured(0.5), **options)
+    for name in ("iterations", "patience", "rounds"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            fista_prune(problem, sparsity=Unstructured(0.5), **{name: 0})
+
+
+@pytest.mark.parametrize("prune", [fista_prune, fista_path_prune])
 @pytest.mark.parametrize("start", [wanda, sparsegpt])
 def test_never_worse_than_its_start(prune, start):
     problem, *_ = layer(6, 48, seed=2, dtype=torch.float32)
@@ -107,8 +130,8 @@ def test_the_path_does_not_depend_on_the_units_of_the_inputs():
     torch.testing.assert_close(ours, scaled, rtol=1e-6, atol=1e-9)
 
 
-def test_the_path_beats_the_published_search_and_its_start():
-    """The toy of the robust preset: outlier channels, condition number in the hundred thousands."""
+def test_both_searches_beat_their_start():
+    """Outlier channels, condition number in the hundred thousands."""
     problem, *_ = layer(24, 96, tokens=2000, shift=0.05, seed=1)
     pattern = Unstructured(0.5)
     start, paper, path = (

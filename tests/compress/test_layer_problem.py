@@ -6,7 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layers import inputs, layer
-from optsci.compress import GramAccumulator
+from optsci.compress import (
+    NM,
+    GramAccumulator,
+    LayerProblem,
+    fista_path_prune,
+    fista_prune,
+    magnitude,
+    refit,
+    refit_exact,
+    sparsegpt,
+    wanda,
+)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.05])
@@ -83,16 +94,85 @@ def test_unconstrained_minimiser():
     assert dense.unconstrained() is dense.weight
 
 
-def test_dead_channels_stay_finite():
+@pytest.mark.parametrize("alive_in_dense", [False, True])
+def test_channels_that_are_always_zero(alive_in_dense):
+    """A channel that pruning upstream has silenced: the scaled problem is still the same problem."""
     x = inputs(6, 50, seed=0)
-    x[:, 2] = 0
+    seen = x.clone()
+    seen[:, 2] = 0
     statistics = GramAccumulator()
-    statistics.add(x)
-    problem = statistics.problem(torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    statistics.add(seen, x if alive_in_dense else None)
+    weight = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    problem = statistics.problem(weight)
     scaled, scale = problem.scaled()
-    assert scaled.gram.isfinite().all()
     assert scale[2] == 1
-    assert (scaled.weight[:, 2] == 0).all()
+    v = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert float(scaled(v * scale)) == pytest.approx(float(problem(v)), rel=1e-10)
+    torch.testing.assert_close(scaled.grad(v * scale) * scale, problem.grad(v), rtol=1e-9, atol=1e-9)
+    target = (x if alive_in_dense else seen) @ weight.T
+    best = torch.linalg.lstsq(seen, target, driver="gelsd").solution.T
+    optimum = float(problem.relative_error(best))
+    for fitted in (refit(problem, v, iterations=100), refit_exact(problem, v)):
+        assert float(problem.relative_error(fitted)) == pytest.approx(optimum, rel=1e-6, abs=1e-7)
+    pruned = fista_path_prune(problem, sparsity=NM(1, 2))
+    assert (pruned[:, 2] == 0).all()
+    assert float(problem.relative_error(pruned)) <= float(problem.relative_error(wanda(problem, sparsity=NM(1, 2))))
+
+
+def test_fewer_tokens_than_channels():
+    """A singular Gram matrix in float32: no NaN, and refit neither rises nor runs off into the null space."""
+    for seed in range(5):
+        problem, seen, _ = layer(6, 64, tokens=8, seed=seed, dtype=torch.float32)
+        start = wanda(problem, sparsity=NM(2, 4))
+
+        def error(v, seen=seen, problem=problem):
+            return float((seen.double() @ (v - problem.weight).double().T).norm())
+
+        for fitted in (refit(problem, start, iterations=100), refit_exact(problem, start)):
+            assert problem.relative_error(fitted).isfinite()
+            assert error(fitted) <= error(start)
+        assert refit(problem, start, iterations=100).abs().max() <= 10 * problem.weight.abs().max()
+
+
+def test_inputs_that_are_all_zero():
+    statistics = GramAccumulator()
+    statistics.add(torch.zeros(5, 8))
+    problem = statistics.problem(torch.ones(2, 8))
+    for prune in (magnitude, wanda, sparsegpt, fista_prune, fista_path_prune):
+        weights = prune(problem, sparsity=NM(2, 4))
+        assert weights.isfinite().all()
+        assert float(problem.relative_error(weights)) == 0
+
+
+def test_bad_statistics_are_sentences():
+    statistics = GramAccumulator()
+    with pytest.raises(ValueError, match="no inputs of fc1 were added"):
+        statistics.problem(torch.ones(2, 3), "fc1")
+    with pytest.raises(ValueError, match="seen holds no tokens"):
+        statistics.add(torch.zeros(0, 3))
+    statistics.add(torch.ones(4, 3))
+    with pytest.raises(ValueError, match="dense must be given with every batch, or with none"):
+        statistics.add(torch.ones(4, 3), torch.ones(4, 3))
+    with pytest.raises(ValueError, match=r"weight of fc1 must be \(m, 3\), got \(2, 4\)"):
+        statistics.problem(torch.ones(2, 4), "fc1")
+    with pytest.raises(ValueError, match=r"gram of layer must be \(3, 3\)"):
+        LayerProblem(torch.ones(2, 3), torch.ones(2, 2), torch.ones(2, 2), torch.ones(()))
+
+
+def test_products_are_not_rounded_to_tf32_while_statistics_accumulate(monkeypatch):
+    matmul = torch.backends.cuda.matmul
+    before, during = matmul.fp32_precision, []
+    real = torch.Tensor.addmm_
+    monkeypatch.setattr(
+        torch.Tensor, "addmm_", lambda *a, **k: (during.append(matmul.fp32_precision), real(*a, **k))[1]
+    )
+    matmul.fp32_precision = "tf32"
+    try:
+        GramAccumulator().add(torch.ones(2, 2))
+        assert during == ["ieee"]
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before
 
 
 def test_negative_damping_is_refused():

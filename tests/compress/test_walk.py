@@ -113,6 +113,20 @@ def test_a_walk_that_is_broken_off_leaves_no_trace():
     assert hooks_left(model) == 0
 
 
+def test_every_module_gets_its_own_mode_back():
+    model = tiny("llama").train()
+    model.model.layers[0].eval()
+    modes = [module.training for module in model.modules()]
+    list(walk(model, tiny_tokens(), blocks=1))
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_weights_that_overflow_the_type_of_the_layer_are_refused():
+    stage = next(walk(tiny("llama").half(), tiny_tokens()))
+    with pytest.raises(ValueError, match=r"infinity as torch\.float16"):
+        stage.write(torch.full((32, 32), 1e6))
+
+
 def test_gradients_stay_switched_on_between_stages():
     for _ in walk(tiny("llama"), tiny_tokens(), blocks=1):
         assert torch.is_grad_enabled()
@@ -181,6 +195,12 @@ def test_bad_arguments_are_sentences():
     model = tiny("llama")
     with pytest.raises(ValueError, match="tokens must be"):
         walk(model, torch.zeros(4, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"tokens must lie in 0\.\.63, got 0\.\.64"):
+        walk(model, torch.arange(65)[None])
+    with pytest.raises(ValueError, match=r"tokens must be .* torch\.bool"):
+        walk(model, torch.ones(2, 3, dtype=torch.bool))
+    with pytest.raises(TypeError, match="correction must be a Correction, got 'none'"):
+        walk(model, tiny_tokens(), correction="none")
     with pytest.raises(ValueError, match=r"blocks must lie in 1\.\.2"):
         walk(model, tiny_tokens(), blocks=3)
     with pytest.raises(ValueError, match="length=600 is more than the 512 positions"):

@@ -144,3 +144,8 @@ def test_rules_refuse_in_one_sentence(make, error, message):
 def test_what_a_function_lacks_its_multiple_lacks_too():
     with pytest.raises(AttributeError, match="'L1' object has no attribute 'grad'"):
         (2 * L1()).grad  # noqa: B018
+
+
+def test_a_separable_sum_refuses_a_tensor():
+    with pytest.raises(TypeError, match=r"^x must be a tuple of tensors, one a function, got a tensor: no algo"):
+        SeparableSum(L1(), L1()).prox(torch.ones(2, 3), 1.0)

@@ -542,3 +542,24 @@ def test_zeros_of_a_soft_threshold_are_exact_and_positive():
     p = L1().prox(torch.tensor([-0.5, -1.0, 1.0, 0.5, -0.0]), 1.0)
     assert torch.equal(p, torch.zeros(5))
     assert not p.signbit().any()
+
+
+@pytest.mark.parametrize(
+    "f",
+    [WeightedL1(np.ones(3)), Box(-np.ones(3), np.inf), Translated(L1(), np.ones(3)), Quadratic(np.eye(3))],
+    ids=lambda f: type(f).__name__,
+)
+def test_parameters_do_not_change_the_dtype_of_x(f):
+    for use in (f, lambda x: f.prox(x, 1.0)):
+        with pytest.raises(ValueError, match=r"is torch\.float64, x is torch\.float32: convert one of them"):
+            use(torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [L1(), WeightedL1([1.0]), SquaredL2(), ElasticNet(1, 1), GroupL2(), Conjugate(L1()), MoreauEnvelope(Box(0, 1), 1)],
+    ids=lambda f: type(f).__name__,
+)
+def test_a_step_does_not_enlarge_x(f):
+    with pytest.raises(ValueError, match=r"^step of shape \(2, 3\) does not broadcast to the shape"):
+        f.prox(torch.ones(3), torch.ones(2, 3))

@@ -70,7 +70,8 @@ def test_a_batch_shares_one_damping():
 @pytest.mark.parametrize(
     ("H", "damping", "sentence"),
     [
-        (np.zeros((2, 3)), 0.01, "H must be square, not of shape (2, 3)"),
+        (np.zeros((2, 3)), 0.01, "H must be square and not empty, not of shape (2, 3)"),
+        (np.zeros((0, 0)), 0.01, "H must be square and not empty, not of shape (0, 0)"),
         (np.eye(2), -1.0, "damping must be non-negative, not -1.0"),
         (np.array([[1.0, np.nan], [np.nan, 1.0]]), 0.01, "H holds NaN or infinite entries"),
     ],
@@ -153,6 +154,33 @@ def test_a_singular_matrix_gives_no_nan():
     assert (run.status, run.x.tolist()) == (Status.MAX_ITER, [[0.0] * 3] * 2)
 
 
+def test_a_row_stops_where_only_rounding_is_left_of_the_curvature():
+    X, W = randn(8, 64).float(), randn(32, 64, seed=1).float()  # 8 tokens do not determine 64 columns
+    A = X.T @ X
+    exact = (W.double() @ X.T.double()).square().sum()
+    previous = exact
+    for state in islice(conjugate_gradient(lambda x: x @ A, W @ A), 300):
+        error = ((state.x.double() - W.double()) @ X.T.double()).square().sum()
+        assert error <= previous + torch.finfo(torch.float32).eps * exact
+        assert state.x.abs().max() < W.abs().max()
+        previous = error
+    assert previous < 1e-7 * exact
+
+
+def test_mask_and_preconditioner_may_be_arrays_and_lists():
+    A, b, kept = spd(3), randn(2, 3), np.array([True, False, True])
+    kept.flags.writeable = False
+    pairs = zip(
+        conjugate_gradient(lambda x: x @ A, b, mask=kept, preconditioner=[1, 2, 3]),
+        conjugate_gradient(
+            lambda x: x @ A, b, mask=torch.tensor([True, False, True]), preconditioner=torch.arange(1.0, 4.0).double()
+        ),
+        strict=False,
+    )
+    for arrays, tensors in islice(pairs, 2):
+        assert torch.equal(arrays.x, tensors.x)
+
+
 def test_preconditioner_repairs_bad_scaling():
     scale = torch.logspace(-2, 2, 40, dtype=torch.float64)
     A, b = scale[:, None] * spd(40, condition=4.0) * scale, randn(3, 40)
@@ -181,7 +209,14 @@ def test_no_step_reads_the_device():
     [
         ({"matvec": spd(3)}, TypeError, "matvec must be a function such as `lambda x: x @ A`, not Tensor"),
         ({"x0": np.zeros(2)}, ValueError, "x0 must have the shape (3,) of b, not (2,)"),
-        ({"mask": torch.ones(3)}, TypeError, "mask must be a bool tensor, not torch.float32"),
+        ({"mask": np.ones(3)}, TypeError, "mask must be bool, not torch.float64"),
+        ({"mask": [[True] * 3] * 2}, ValueError, "mask of shape (2, 3) does not broadcast to the shape (3,) of b"),
+        ({"preconditioner": np.float32([1, 2, 3])}, ValueError, "preconditioner is torch.float32"),
+        (
+            {"preconditioner": [1, 2]},
+            ValueError,
+            "preconditioner of shape (2,) does not broadcast to the shape (3,) of",
+        ),
     ],
 )
 def test_conjugate_gradient_errors(arguments, error, sentence):
@@ -223,8 +258,17 @@ def test_largest_eigenvalue_of_a_large_matrix():
     [
         (np.zeros((2, 3)), "H must be a square matrix, not of shape (2, 3)"),
         (np.array([[np.inf]]), "H holds NaN or infinite entries"),
+        (
+            np.array([[1.0, 0.5], [0.0, 1.0]]),
+            "H must be symmetric, got entries that differ from their mirror by up to 0.5",
+        ),
     ],
 )
 def test_largest_eigenvalue_errors(H, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         largest_eigenvalue(H)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(dtype):
+    assert largest_eigenvalue(torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=dtype)) == pytest.approx(3.0, rel=1e-6)

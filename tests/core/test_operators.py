@@ -8,8 +8,9 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from scipy.sparse.linalg import aslinearoperator
 
-from optsci import Matrix, Status, as_operator, power_iteration, solve
+from optsci import L1, LeastSquares, Matrix, Status, as_operator, fista, power_iteration, solve
 
 
 def randn(*shape, seed=0, dtype=torch.float64):
@@ -33,7 +34,12 @@ class Differences:
         return 2.0
 
 
-@pytest.mark.parametrize("A", [Matrix(randn(5, 8)), Matrix(randn(8, 5)).T, Matrix(randn(5, 8)).T.T, Differences(6)])
+SCIPY = as_operator(aslinearoperator(randn(30, 20).numpy()))
+
+
+@pytest.mark.parametrize(
+    "A", [Matrix(randn(5, 8)), Matrix(randn(8, 5)).T, Matrix(randn(5, 8)).T.T, Differences(6), SCIPY, SCIPY.T]
+)
 def test_adjoint(A):
     m, n = A.shape
     x, y = randn(n, seed=1), randn(m, seed=2)
@@ -75,6 +81,34 @@ def test_norm_of_zero():
     assert Matrix(np.zeros((2, 3))).norm() == 0
 
 
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+@pytest.mark.parametrize("shape", [(5, 8), (1100, 1200)])
+def test_no_square_leaves_the_range(size, shape):
+    A = randn(*shape, dtype=torch.float32)
+    assert Matrix(size * A).norm() == pytest.approx(size * Matrix(A).norm(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_norm_in_half_precision_is_computed_in_single(dtype):
+    assert Matrix(torch.tensor([[3.0, 0.0], [0.0, 400.0]], dtype=dtype)).norm() == 400
+
+
+def test_norm_refuses_nan():
+    with pytest.raises(ValueError, match="A holds NaN or infinite entries"):
+        Matrix([[1.0, np.nan]]).norm()
+
+
+def test_an_operator_of_scipy_gives_the_lasso_of_its_matrix():
+    A, b = randn(30, 20), randn(30, 2)
+    torch.testing.assert_close(SCIPY(torch.ones(20, 2)), A.float() @ torch.ones(20, 2))
+    assert 1 <= SCIPY.norm() / np.linalg.norm(A, 2) <= 1.0101
+    assert SCIPY.T.norm() == pytest.approx(SCIPY.norm())
+    runs = [solve(fista(LeastSquares(M, b), L1(0.1), np.zeros((20, 2))), tol=1e-12) for M in (A, SCIPY)]
+    torch.testing.assert_close(runs[0].x, runs[1].x, rtol=0, atol=1e-8)
+    with pytest.raises(RuntimeError, match="requires grad"):
+        SCIPY(torch.ones(20, requires_grad=True))
+
+
 def test_power_iteration_rises_to_the_norm_at_its_rate():
     s = torch.tensor([2.0, 1.6, 1.0, 0.1], dtype=torch.float64)
     left, right = torch.linalg.qr(randn(6, 4))[0], torch.linalg.qr(randn(4, 4, seed=1))[0]
@@ -111,3 +145,9 @@ def test_a_matrix_has_two_dimensions(entries):
 def test_a_start_of_another_length_is_refused():
     with pytest.raises(ValueError, match=re.escape("x0 must have the shape (3,) that A takes, not (2,)")):
         power_iteration(np.ones((2, 3)), np.ones(2))
+
+
+def test_a_start_adopts_the_dtype_of_the_matrix_or_is_refused():
+    assert next(power_iteration(np.eye(2), [1, 0])).x.dtype == torch.float64
+    with pytest.raises(ValueError, match=r"x0 is torch\.float32, what it is combined with is torch\.float64"):
+        power_iteration(np.eye(2), np.ones(2, dtype=np.float32))

@@ -273,6 +273,41 @@ def test_backtracking_recovers_from_a_step_that_overflows():
     torch.testing.assert_close(run.x, p.x, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("x0", [[math.nan, 0.0], [0.0, 0.0]])
+def test_backtracking_does_not_hide_nan(x0):
+    f = optsci.Autodiff(lambda x: (x**2).sum() * (1.0 if math.isnan(x0[0]) else math.nan))
+    run = solve(backtracking_fista(f, optsci.L1(), x0), max_iter=5)
+    assert run.status is optsci.Status.NON_FINITE
+    assert run.iterations == 1
+
+
+# What x0 may be
+
+
+DATA = {
+    "least squares": optsci.LeastSquares(np.eye(3)[:, :2], np.ones(3)),
+    "scaled": 2 * optsci.LeastSquares(np.eye(3)[:, :2], np.ones(3)),
+    "translated": optsci.Translated(optsci.Quadratic(np.eye(2)), 1.0),
+    "logistic": optsci.Logistic(np.eye(2), [1, -1]),
+}
+
+
+@pytest.mark.parametrize("f", DATA.values(), ids=DATA)
+@pytest.mark.parametrize("x0", [[0, 0], [0.5, 0.1], np.zeros(2, dtype=int), torch.zeros(2).int()], ids=type)
+def test_numbers_without_a_precision_adopt_that_of_the_data(f, x0):
+    for algorithm in ALGORITHMS:
+        assert solve(algorithm(f, optsci.L1(0.1), x0), max_iter=2).x.dtype == torch.float64
+
+
+@pytest.mark.parametrize("f", DATA.values(), ids=DATA)
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=ids)
+def test_a_start_that_disagrees_with_the_data_is_refused_at_the_call(algorithm, f):
+    with pytest.raises(ValueError, match=r"x0 is torch\.float32, what it is combined with is torch\.float64"):
+        algorithm(f, optsci.L1(), torch.zeros(2))
+    with pytest.raises(ValueError, match=r"x0 has shape \(3,\), but f takes \(2,\)"):
+        algorithm(f, optsci.L1(), [0, 0, 0])
+
+
 # Your own functions
 
 
@@ -392,11 +427,11 @@ def test_momentum_sequences():
             TypeError,
             "fista needs f.lipschitz, but Smooth has none; pass step=, at most 1/L",
         ),
-        (lambda f, g: fista(f, g, [0.0], step=0.0), ValueError, "step must be a positive number, not 0.0"),
+        (lambda f, g: fista(f, g, [0.0], step=0.0), ValueError, "step must be finite and positive, got 0.0"),
         (
             lambda f, g: fista(f, g, [0.0], step=math.nan),
             ValueError,
-            "step must be a positive number, not nan",
+            "step must be finite and positive, got nan",
         ),
         (
             lambda f, g: monotone_fista(f, g, [0.0], step=1.0),
@@ -409,6 +444,24 @@ def test_momentum_sequences():
             lambda f, g: fista(Flat(), g, [0.0]),
             ValueError,
             "f.lipschitz() must be positive and finite, not 0.0",
+        ),
+        (
+            lambda f, g: fista(f, g, [0.0], step=[1.0, 1.0]),
+            ValueError,
+            "step of shape (2,) does not broadcast to the sh",
+        ),
+        (lambda f, g: fista(f, g, [0.0], step=np.ones(1)), ValueError, "step is torch.float64, x0 is torch.float32"),
+        (lambda f, g: fista(f, g, [0.0], step=torch.tensor([-1.0])), ValueError, "step must be finite and positive"),
+        (lambda f, g: fista(f, g, [0.0], step="auto"), TypeError, "step must be a tensor, an array or numbers, got 'a"),
+        (lambda f, g: backtracking_fista(g, g, [0.0], step=[1.0]), ValueError, "step must be a single number"),
+        (lambda f, g: fista(f, g, [0.0], step=1, momentum=0.9), TypeError, "momentum must be a function such as nest"),
+        (lambda f, g: monotone_fista(g, g, [0.0], momentum=None), TypeError, "momentum must be a function"),
+        (lambda f, g: backtracking_fista(g, g, [0.0], momentum=1), TypeError, "momentum must be a function"),
+        (lambda f, g: fista(f, g, [0.0], step=1, restart=True), TypeError, "restart must be a function such as grad"),
+        (
+            lambda f, g: fista(optsci.SeparableSum(g, g), g, (torch.zeros(1), torch.zeros(2))),
+            TypeError,
+            "x0 must be one tensor, not a tuple of tensors: fista takes no blocks",
         ),
         (lambda f, g: chambolle_dossal(2), ValueError, "a must be greater than 2, not 2"),
         (lambda f, g: strongly_convex(0.0), ValueError, "q = mu/L must be positive and at most 1, not 0.0"),

@@ -156,3 +156,13 @@ def test_require_names_what_is_missing_and_what_to_do():
         require(Value(), "lipschitz", by="ista", name="f")
     with pytest.raises(TypeError, match=r"^cg needs A\.T, but Value has none; pass one that has it"):
         require(Value(), "T", by="cg", name="A")
+
+
+def test_coefficients_that_would_change_the_dtype_of_x_are_refused():
+    x = torch.ones(3)
+    require_fit(torch.ones(3), x.double(), "w")
+    require_fit(torch.tensor(1.0).double(), x, "w")
+    with pytest.raises(ValueError, match=r"^w is torch\.float64, x is torch\.float32: convert one of them"):
+        require_fit(torch.ones(3).double(), x, "w")
+    with pytest.raises(ValueError, match=r"^w is on meta, x is on cpu: move one of them"):
+        require_fit(x.to("meta"), x, "w")
