@@ -24,7 +24,8 @@ from torch import Tensor
 
 from optsci.functions import L1
 from optsci.iteration import solve
-from optsci.proximal_gradient import fista, gradient_restart
+from optsci.momentum import gradient_restart
+from optsci.proximal_gradient import fista
 
 from .baselines import wanda
 from .constraints import Pattern

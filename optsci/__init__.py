@@ -49,19 +49,16 @@ from optsci.functions import (
 )
 from optsci.iteration import Result, SolveError, Status, solve
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
-from optsci.operators import Matrix, as_operator, power_iteration
-from optsci.proximal_gradient import (
-    backtracking_fista,
+from optsci.momentum import (
     chambolle_dossal,
-    fista,
     function_restart,
     gradient_restart,
-    ista,
-    monotone_fista,
     nesterov,
     no_momentum,
     strongly_convex,
 )
+from optsci.operators import Matrix, as_operator, power_iteration
+from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
 
 __version__ = "0.1.0"
 

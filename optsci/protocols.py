@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -74,6 +74,13 @@ def require(obj: object, method: str, *, by: str, name: str) -> None:
     if not callable(getattr(obj, method, None)):
         remedy = _REMEDIES.get(method, "pass one that has it")
         raise TypeError(f"{by} needs {name}.{method}, but {type(obj).__name__} has none; {remedy}")
+
+
+def require_value(by: str, **functions: Any) -> None:
+    """Raise a TypeError where the algorithm ``by`` needs the value of a function that cannot be called."""
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"{by} needs the value {name}(x), but {type(function).__name__} is not callable")
 
 
 _REMEDIES = {

@@ -5,8 +5,8 @@ r"""Proximal gradient methods: minimise F = f + g, f with an L-Lipschitz gradien
     x_k &= \operatorname{prox}_{s g} (y_k - s \nabla f(y_k)), \qquad s \le 1/L, \\
     y_{k+1} &= x_k + \frac{t_k - 1}{t_{k+1}} (x_k - x_{k-1}), \qquad y_1 = x_0, \; t_1 = 1.
 
-What tells the variants apart is the sequence t, given as a map ``t -> t_next`` (``momentum``), and when it
-begins anew (``restart``). The rates hold for convex f and g, with :math:`R = \|x_0 - x^*\|`.
+What tells the variants apart is the sequence t, given as a map ``t -> t_next`` (``momentum``), and when it begins anew
+(``restart``): both are in ``optsci.momentum``. The rates hold for convex f and g, with :math:`R = \|x_0 - x^*\|`.
 
 Sources: Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009) 183 (ISTA, FISTA, backtracking) and IEEE Trans.
 Image Process. 18 (2009) 2419 (monotone FISTA); O'Donoghue and Candès, Found. Comput. Math. 15 (2015) 715
@@ -17,17 +17,15 @@ Convex Optimization (2004).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from optsci._tensor import as_coefficient, as_scalar, as_tensor, broadcasts, require_fit, require_positive
-from optsci.protocols import require
-
-Momentum = Callable[[Tensor], Tensor]  # t -> t_next, 0-d tensors
-Restart = Callable[[Tensor, Tensor, Tensor], Tensor]  # (y, x_new, x) -> 0-d bool tensor
+from optsci.momentum import Momentum, Restart, nesterov
+from optsci.protocols import require, require_value
 
 
 class ISTAState(NamedTuple):
@@ -101,16 +99,6 @@ def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None) -> Iter
     return iterate(x0)
 
 
-def nesterov(t: Tensor) -> Tensor:
-    r"""The momentum of FISTA, :math:`t_{k+1} = (1 + \sqrt{1 + 4 t_k^2})/2`.
-
-    Example:
-        >>> nesterov(torch.tensor(1.0))
-        tensor(1.6180)
-    """
-    return (1 + (1 + 4 * t * t).sqrt()) / 2
-
-
 def fista(
     f: Any,
     g: Any,
@@ -141,7 +129,7 @@ def fista(
     Example:
         >>> import optsci
         >>> f, g = optsci.LeastSquares([[2.0, 0.0], [0.0, 1.0]], [2.0, 3.0]), optsci.L1(1.0)
-        >>> optsci.solve(fista(f, g, [0.0, 0.0], restart=gradient_restart)).x
+        >>> optsci.solve(fista(f, g, [0.0, 0.0], restart=optsci.gradient_restart)).x
         tensor([0.7500, 2.0000])
     """
     x0, step = _start("fista", f, g, x0, step)
@@ -192,7 +180,7 @@ def monotone_fista(
         tensor([0.7500, 2.0000])
     """
     x0, step = _start("monotone_fista", f, g, x0, step)
-    _require_value("monotone_fista", f=f, g=g)
+    require_value("monotone_fista", f=f, g=g)
     _require_function(momentum, "momentum", "nesterov")
 
     def iterate(x: Tensor) -> Iterator[MonotoneFISTAState]:
@@ -250,7 +238,7 @@ def backtracking_fista(
         tensor([0.7500, 2.0000])
     """
     x0, step = _start("backtracking_fista", f, g, x0, as_scalar(step, "step"))
-    _require_value("backtracking_fista", f=f)
+    require_value("backtracking_fista", f=f)
     _require_function(momentum, "momentum", "nesterov")
     if not 0 < shrink < 1:
         raise ValueError(f"shrink must lie between 0 and 1, not {shrink!r}")
@@ -279,79 +267,6 @@ def backtracking_fista(
     return iterate(x0)
 
 
-def no_momentum(t: Tensor) -> Tensor:
-    """The momentum :math:`t_{k+1} = 1`: ``fista`` becomes ``ista``.
-
-    Example:
-        >>> no_momentum(torch.tensor(3.0))
-        tensor(1.)
-    """
-    return torch.ones_like(t)
-
-
-def chambolle_dossal(a: float) -> Momentum:
-    r"""The momentum :math:`t_k = (k + a - 1)/a`, a > 2, with which the iterates themselves converge.
-
-    :math:`F(x_k) - F^* \le a^2 L R^2 / (2 (k + a - 1)^2)`, and it is :math:`o(1/k^2)`.
-
-    Reference: Chambolle and Dossal (2015).
-
-    Example:
-        >>> chambolle_dossal(4)(torch.tensor(1.0))
-        tensor(1.2500)
-    """
-    if not a > 2:
-        raise ValueError(f"a must be greater than 2, not {a!r}")
-    return lambda t: t + 1 / a
-
-
-def strongly_convex(q: float) -> Momentum:
-    r"""The momentum for a mu-strongly convex F, :math:`q = \mu/L`: a gap of order :math:`(1 - \sqrt q)^k`.
-
-    All extrapolations but the first, which is 0, are :math:`(1 - \sqrt q)/(1 + \sqrt q)`.
-
-    Reference: Nesterov (2004), section 2.2.
-
-    Example:
-        >>> t = strongly_convex(0.25)(torch.tensor(1.0))
-        >>> (t - 1) / t
-        tensor(0.3333)
-    """
-    if not 0 < q <= 1:
-        raise ValueError(f"q = mu/L must be positive and at most 1, not {q!r}")
-    constant = (1 + math.sqrt(q)) / (2 * math.sqrt(q))  # the t with (t - 1)/t = (1 - sqrt q)/(1 + sqrt q)
-    return lambda t: torch.full_like(t, constant)
-
-
-def gradient_restart(y: Tensor, x_new: Tensor, x: Tensor) -> Tensor:
-    r"""The restart test :math:`\langle y - x_{new}, x_{new} - x \rangle > 0`: the last move went uphill.
-
-    It costs no evaluation of f or g.
-
-    Reference: O'Donoghue and Candès (2015), section 3.
-
-    Example:
-        >>> gradient_restart(torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([-1.0]))
-        tensor(True)
-    """
-    return _inner(y - x_new, x_new - x) > 0
-
-
-def function_restart(f: Any, g: Any) -> Restart:
-    r"""The restart test :math:`F(x_{new}) > F(x)`: the objective has risen. It costs two values of F.
-
-    Reference: O'Donoghue and Candès (2015), section 3.
-
-    Example:
-        >>> import optsci
-        >>> risen = function_restart(optsci.SquaredL2(), optsci.L1())
-        >>> risen(torch.zeros(1), torch.tensor([2.0]), torch.tensor([1.0]))
-        tensor(True)
-    """
-    _require_value("function_restart", f=f, g=g)
-    return lambda y, x_new, x: f(x_new) + g(x_new) > f(x) + g(x)
-
-
 def _start(by: str, f: Any, g: Any, x0: Any, step: Any) -> tuple[Tensor, Any]:
     """Check the arguments when the algorithm is called, not when its first state is drawn."""
     require(f, "grad", by=by, name="f")
@@ -377,12 +292,6 @@ def _start(by: str, f: Any, g: Any, x0: Any, step: Any) -> tuple[Tensor, Any]:
 def _require_function(function: Any, name: str, example: str) -> None:
     if not callable(function):
         raise TypeError(f"{name} must be a function such as {example}, not {function!r}")
-
-
-def _require_value(by: str, **functions: Any) -> None:
-    for name, function in functions.items():
-        if not callable(function):
-            raise TypeError(f"{by} needs the value {name}(x), but {type(function).__name__} is not callable")
 
 
 def _residual(y: Tensor, x: Tensor) -> Tensor:

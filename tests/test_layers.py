@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 APPLICATIONS = {"pinn", "compress", "optim"}
 ALGORITHMS = {
+    "momentum",
     "proximal_gradient",
     "splitting",
     "primal_dual",

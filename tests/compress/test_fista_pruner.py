@@ -18,7 +18,7 @@ from optsci.compress import (
     sparsegpt,
     wanda,
 )
-from optsci.proximal_gradient import gradient_restart
+from optsci.momentum import gradient_restart
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.05])
