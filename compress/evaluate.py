@@ -69,8 +69,10 @@ def perplexity(
 ) -> float:
     r"""Perplexity by the field's convention: consecutive windows, each scored on its own.
 
-    .. math:: \exp\Bigl(\tfrac1K \sum_{k=1}^K \tfrac1{T-1} \sum_{t=2}^T -\log p(x_{k,t} \mid x_{k,1}, \dots,
-    x_{k,t-1})\Bigr)
+    .. math::
+
+        \exp\Bigl(\tfrac1K \sum_{k=1}^K \tfrac1{T-1} \sum_{t=2}^T
+        -\log p(x_{k,t} \mid x_{k,1}, \dots, x_{k,t-1})\Bigr)
 
     (The scripts of the field multiply each window's mean by ``length`` and divide the sum by ``K * length``: the same
     number.) No beginning-of-sequence token is put before a window.

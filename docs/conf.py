@@ -21,7 +21,7 @@ extensions = [
     "sphinxcontrib.bibtex",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py"]
+exclude_patterns = ["_build", "benchmarks/_pruning", "gallery/*.ipynb", "gallery/*.py"]
 html_theme = "furo"
 html_title = "optsci"
 
