@@ -65,6 +65,8 @@ def run_demo(out: Path, *, full: bool = False, say: Callable[[str], None] = prin
         left = BUDGET - (time.perf_counter() - begin) - len(methods) * scoring
         count = min(count, _affordable_blocks(model, tokens, test, methods, left))
         say(f"pruning the first {count} of {len(decoder_blocks(model))} blocks: as many as fit into five minutes here")
+        if count < len(decoder_blocks(model)):
+            say("a few blocks do not rank the methods: the errors add up over all of them; --full prunes all")
     settings = {
         "model": name, "sparsity": 0.5, "blocks": count, "calibration": list(tokens.shape), "test": list(test.shape),
         "seed": SEED, "dtype": str(model.dtype), "special_tokens": "none",
