@@ -99,8 +99,11 @@ class LayerProblem:
             difference = v.double() - self.weight.double()
             return ((difference @ gram) * difference).sum().clamp(min=0)  # a rounded Gram is not exactly PSD
         v = v.double()
-        target = self.weight.double() @ self.cross.double()
-        return ((v @ gram - 2 * target) * v).sum().add(self.energy).clamp(min=0)
+        return ((v @ gram - 2 * self._exact_target) * v).sum().add(self.energy).clamp(min=0)
+
+    @cached_property
+    def _exact_target(self) -> Tensor:
+        return self.weight.double() @ self.cross.double()
 
     def relative_error(self, v: Tensor) -> Tensor:
         """``||V X* - W X|| / ||W X||`` (not squared), a 0-d float64 tensor; not divided where the dense output is 0."""
@@ -130,6 +133,10 @@ class LayerProblem:
         energy, and the magnitude of ``U`` is the Wanda score of ``V``.  Channels of X* that are always 0 have
         scale 1.
         """
+        return self._scaled
+
+    @cached_property
+    def _scaled(self) -> tuple[LayerProblem, Tensor]:
         scale = torch.where(self.channel_energy > 0, self.channel_energy, 1.0).sqrt()
         gram = self.gram / scale / scale[:, None]
         cross = gram if self.cross is self.gram else self.cross / scale / scale[:, None]
