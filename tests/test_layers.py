@@ -16,16 +16,24 @@ APPLICATIONS = {"pinn", "compress", "optim"}
 ALGORITHMS = {
     "momentum",
     "proximal_gradient",
+    "adaptive_gradient",
+    "quasi_newton",
+    "frank_wolfe",
+    "differentiation",
+    "anderson",
     "splitting",
+    "admm",
     "primal_dual",
     "alternating",
+    "penalty",
+    "lasso",
     "bilevel",
     "lowrank",
     "krylov",
 }
 NESTING_SOLVES: set[str] = set()  # algorithms that run an inner solve, and may import `iteration` for it
 LAYERS = (  # from the bottom up
-    {"iteration"},
+    {"iteration", "stopping"},
     {"_tensor", "protocols"},
     {"linalg", "_kernels"},
     {"operators"},

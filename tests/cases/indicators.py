@@ -1,0 +1,27 @@
+"""Instances of the sets."""
+
+from __future__ import annotations
+
+import torch
+
+from cases.contract import Case
+from optsci import NM, Box, Nonnegative, Sparsity
+
+CASES = [
+    Case("Box", lambda t: Box(-0.5, 1), indicator=True),
+    Case("Box of one point", lambda t: Box(-1, -1), indicator=True),
+    Case("Box with tensors", lambda t: Box(t([-1.0, 0, 1]), t([-1.0, 2, torch.inf])), ((3,), (2, 3)), indicator=True),
+    Case("Nonnegative", lambda t: Nonnegative(), indicator=True),
+    Case("Sparsity", lambda t: Sparsity(2), convex=False, indicator=True, coupled=True),
+    Case("Sparsity by row", lambda t: Sparsity(2, by_row=True), convex=False, indicator=True, coupled=True),
+    Case("Sparsity of none", lambda t: Sparsity(0), convex=False, indicator=True, coupled=True),
+    Case("NM 2:4", lambda t: NM(2, 4), ((4,), (8,), (3, 4), (2, 3, 4)), False, True, True),
+    Case("NM 1:3", lambda t: NM(1, 3), ((3,), (2, 6)), False, True, True),
+]  # fmt: skip
+
+METHODS = {
+    "Box": "prox",
+    "Nonnegative": "prox conjugate",
+    "Sparsity": "prox",
+    "NM": "prox",
+}

@@ -1,0 +1,43 @@
+"""Instances of the losses."""
+
+from __future__ import annotations
+
+from cases.contract import Case, gaussian, gram
+from optsci import Autodiff, LeastSquares, Logistic, Quadratic
+
+
+class Doubled:
+    """The operator ``x -> 2 x``, which is no matrix."""
+
+    shape = (5, 5)
+
+    def __call__(self, x):
+        return 2 * x
+
+    @property
+    def T(self):
+        return self
+
+    def norm(self):
+        return 2.0
+
+
+CASES = [
+    Case("LeastSquares, tall", lambda t: LeastSquares(gaussian(t, 6, 4), gaussian(t, 6)), ((4,),), coupled=True),
+    Case("LeastSquares, fat", lambda t: LeastSquares(gaussian(t, 3, 5), gaussian(t, 3)), ((5,),), coupled=True),
+    Case("LeastSquares, many", lambda t: LeastSquares(gaussian(t, 3, 5), gaussian(t, 3, 2)), ((5, 2),), coupled=True),
+    Case("Quadratic", lambda t: Quadratic(gram(t), gaussian(t, 4), 2.0), ((4,), (3, 4), (2, 3, 4)), coupled=True),
+    Case("Quadratic by row", lambda t: Quadratic(gram(t), gaussian(t, 3, 4)), ((3, 4),), coupled=True),
+    Case("Quadratic, singular", lambda t: Quadratic(t([[1.0, 1.0], [1.0, 1.0]])), ((2,),), coupled=True),
+    Case("Logistic", lambda t: Logistic(gaussian(t, 6, 4), t([1, -1, 1, 1, -1, -1])), ((4,),), coupled=True),
+    Case("LeastSquares with an operator", lambda t: LeastSquares(Doubled(), t([1.0, 2, 3, 4, 5])), ((5,),)),
+    Case("Autodiff", lambda t: Autodiff(lambda x: (x**4).sum() + x.cos().sum())),
+]  # fmt: skip
+
+METHODS = {
+    "LeastSquares with an operator": "grad lipschitz",
+    "LeastSquares": "grad prox lipschitz",
+    "Quadratic": "grad prox lipschitz",
+    "Logistic": "grad lipschitz",
+    "Autodiff": "grad",
+}
