@@ -47,7 +47,7 @@ from optsci.functions import (
     Translated,
     WeightedL1,
 )
-from optsci.iteration import Result, SolveError, Status, solve
+from optsci.iteration import Instances, Result, SolveError, Status, solve
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
 from optsci.momentum import (
     chambolle_dossal,
@@ -70,6 +70,7 @@ __all__ = [
     "Conjugate",
     "ElasticNet",
     "GroupL2",
+    "Instances",
     "LeastSquares",
     "Logistic",
     "Matrix",

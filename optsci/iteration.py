@@ -3,6 +3,10 @@
 An algorithm is an iterable of states; a state has ``x``, the iterate, and ``residual``, a 0-d tensor or a
 float that tends to zero. ``solve`` draws states until one of the ``Status`` sentences is true. Nothing but
 the residual is detached: ``solve(…).x`` can be differentiated through all iterations.
+
+A residual of shape (B, …) stands for a batch of problems that run side by side, with those leading dimensions in
+x, too. Each of them keeps the x it had when its own residual reached ``tol``: the result is that of a loop over
+the problems, whatever else is in the batch.
 """
 
 from __future__ import annotations
@@ -13,9 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 
 class Status(Enum):
@@ -39,6 +44,14 @@ class SolveError(RuntimeError):
     """Raised by ``Result.raise_if_failed``, with the status as a sentence and an advice."""
 
 
+class Instances(NamedTuple):
+    """How the problems of a batch ended; each field has the leading dimensions of the batch."""
+
+    converged: Tensor  # bool: the residual reached tol
+    iterations: Tensor  # states drawn until then, or until the end
+    residual: Tensor  # at that state
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """What ``solve`` returns; ``print(result)`` says in one line how the run ended."""
@@ -48,12 +61,17 @@ class Result:
     status: Status  # why the run ended
     iterations: int  # states drawn
     seconds: float  # wall-clock time
-    residual: float  # of the last state
+    residual: float  # of the last state; the largest in a batch
     history: dict[str, list[Any]]  # "iteration", "residual", "seconds" and the tracked quantities, one entry a check
+    instances: Instances | None = None  # of a batch, how each of its problems ended
 
     def __str__(self) -> str:
         sentence = self.status.value.format(iterations=self.iterations)
-        return f"{sentence}, residual {self.residual:.1e}, {self.seconds:.2f} s"
+        sentence += f", residual {self.residual:.1e}, {self.seconds:.2f} s"
+        if self.instances is None:
+            return sentence
+        converged = self.instances.converged
+        return f"{sentence}; {int(converged.sum())} of {converged.numel()} problems converged"
 
     def __repr__(self) -> str:
         return f"<Result: {self}>"
@@ -84,7 +102,8 @@ def solve(
     Args:
         steps: an algorithm such as ``fista(f, g, x0)``, or any iterable of states with ``x`` and
             ``residual``. A generator is closed when ``solve`` returns.
-        tol: converged when ``residual <= tol``; None never tests. Each algorithm says what its residual is.
+        tol: converged when ``residual <= tol``, in a batch for every problem; None never tests. Each algorithm says
+            what its residual is.
         max_iter: the largest number of states to draw.
         stop: ``stop(state)`` is your own rule; true ends the run.
         check_every: states from one check to the next; raise it on a GPU, where checks wait for the device.
@@ -93,7 +112,9 @@ def solve(
         progress: a bar with the time left on stderr, if that is a terminal.
 
     Returns:
-        The last state, why the run ended, and the history.
+        The last state, why the run ended, and the history. For a batch, ``x`` holds the iterate of each problem at
+        its own convergence, and ``instances`` says when that was; ``state`` is still the last one of all. A problem
+        whose residual is no longer finite is given up, the others go on.
 
     Example:
         >>> import optsci
@@ -105,12 +126,20 @@ def solve(
         True
     """
     _check_arguments(steps, tol, max_iter, check_every, track)
+    batch: _Batch | None = None
     history: dict[str, list[Any]] = {name: [] for name in ("iteration", "residual", "seconds", *track)}
     bar = _progress_bar(max_iter) if progress else None
     start = time.perf_counter()
 
     def check(k: int, state: Any) -> Status | None:
-        residual = _number(state.residual)
+        nonlocal batch
+        residual = state.residual
+        if isinstance(residual, Tensor) and residual.dim():
+            batch = batch or _Batch(residual)
+            batch.update(k, state.x, residual.detach(), tol)
+            residual = batch.largest()
+        else:
+            residual = _number(residual)
         row = {"iteration": k, "residual": residual, "seconds": time.perf_counter() - start}
         row |= {name: _number(quantity(state)) for name, quantity in track.items()}
         for name, value in row.items():
@@ -119,7 +148,7 @@ def solve(
             bar.set_postfix_str(f"residual {residual:.1e}", refresh=False)
             bar.update(k - bar.n)
         stopped = callback is not None and callback(k, state)  # called at the last check too
-        if not math.isfinite(residual):
+        if not math.isfinite(residual) and (batch is None or batch.ended()):
             return Status.NON_FINITE
         if tol is not None and residual <= tol:
             return Status.CONVERGED
@@ -144,7 +173,39 @@ def solve(
             bar.close()
         if hasattr(iterator, "close"):
             iterator.close()
-    return Result(state.x, state, status, k, time.perf_counter() - start, history["residual"][-1], history)
+    x, instances = (state.x, None) if batch is None else (batch.x, batch.instances())
+    return Result(x, state, status, k, time.perf_counter() - start, history["residual"][-1], history, instances)
+
+
+class _Batch:
+    """Where each problem of a batch stands; ended ones keep what they had."""
+
+    def __init__(self, residual: Tensor) -> None:
+        residual = residual.detach()
+        self.x: Tensor | None = None
+        self.residual = torch.full_like(residual, math.inf)
+        self.iterations = torch.zeros_like(residual, dtype=torch.int64)
+        self.converged = torch.zeros_like(residual, dtype=torch.bool)
+        self.failed = torch.zeros_like(residual, dtype=torch.bool)
+
+    def update(self, k: int, x: Tensor, residual: Tensor, tol: float | None) -> None:
+        running = ~(self.converged | self.failed)
+        each = (*running.shape, *[1] * (x.dim() - running.dim()))
+        self.x = x if self.x is None else torch.where(running.view(each), x, self.x)
+        self.residual = torch.where(running, residual, self.residual)
+        self.iterations = torch.where(running, k, self.iterations)
+        self.failed = self.failed | (running & ~residual.isfinite())
+        if tol is not None:
+            self.converged = self.converged | (running & (residual <= tol))
+
+    def largest(self) -> float:
+        return self.residual.max().item()
+
+    def ended(self) -> bool:
+        return bool((self.converged | self.failed).all())
+
+    def instances(self) -> Instances:
+        return Instances(self.converged, self.iterations, self.residual)
 
 
 def _number(value: Any) -> Any:

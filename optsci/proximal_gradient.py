@@ -66,7 +66,7 @@ class BacktrackingState(NamedTuple):
     accepted: Tensor  # 0-d bool: this trial satisfied the quadratic upper bound
 
 
-def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None) -> Iterator[ISTAState]:
+def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, batch_dims: int = 0) -> Iterator[ISTAState]:
     r"""Iterative shrinkage-thresholding: :math:`x_{k+1} = \operatorname{prox}_{s g}(x_k - s \nabla f(x_k))`.
 
     :math:`F(x_k) - F^* \le L R^2 / (2 k)` for every k. With a non-convex g, F still does not rise.
@@ -76,6 +76,8 @@ def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None) -> Iter
         g: has ``prox``.
         x0: start, any shape; not modified.
         step: positive, at most 1/L; a number or a tensor that broadcasts to x. None: ``1/f.lipschitz()``.
+        batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
+            its own; f and g must be sums over them, as those of this library are.
 
     The residual is ``||x_{k-1} - x_k|| / max(1, ||x_k||)``.
 
@@ -88,11 +90,12 @@ def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None) -> Iter
         tensor([0.7500, 2.0000])
     """
     x0, step = _start("ista", f, g, x0, step)
+    require_batch_dims(batch_dims, x0)
 
     def iterate(x: Tensor) -> Iterator[ISTAState]:
         while True:
             x_new = g.prox(x - step * f.grad(x), step)
-            residual = _residual(x, x_new)
+            residual = _residual(x, x_new, batch_dims)
             x = x_new
             yield ISTAState(x, residual)
 
@@ -107,6 +110,7 @@ def fista(
     step: float | Tensor | None = None,
     momentum: Momentum = nesterov,
     restart: Restart | None = None,
+    batch_dims: int = 0,
 ) -> Iterator[FISTAState]:
     r"""Fast iterative shrinkage-thresholding: :math:`F(x_k) - F^* \le 2 L R^2 / (k + 1)^2` for every k.
 
@@ -120,7 +124,9 @@ def fista(
         momentum: the map ``t -> t_next``: ``nesterov``, ``chambolle_dossal(a)``, ``strongly_convex(q)``,
             ``no_momentum`` or your own.
         restart: a test ``(y, x_new, x) -> bool tensor``, after which t is 1 and the momentum begins anew:
-            ``gradient_restart``, ``function_restart(f, g)`` or your own.
+            ``gradient_restart``, ``function_restart(f, g)`` or your own. In a batch it is asked for every problem.
+        batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
+            its own; f and g must be sums over them, as those of this library are.
 
     The residual is ``||y_k - x_k|| / max(1, ||x_k||)``, zero exactly when ``y_k`` is a minimiser.
 
@@ -133,17 +139,22 @@ def fista(
         tensor([0.7500, 2.0000])
     """
     x0, step = _start("fista", f, g, x0, step)
+    require_batch_dims(batch_dims, x0)
     _require_function(momentum, "momentum", "nesterov")
     if restart is not None:
         _require_function(restart, "restart", "gradient_restart")
+        for _ in range(batch_dims):
+            restart = torch.vmap(restart)
+    batch = x0.shape[:batch_dims]
+    each = (*batch, *[1] * (x0.dim() - batch_dims)) if batch else ()  # the shape in which t meets x
 
     def iterate(x: Tensor) -> Iterator[FISTAState]:
-        y, t = x, x.new_ones(())
+        y, t = x, x.new_ones(each)
         while True:
             x_new = g.prox(y - step * f.grad(y), step)
-            residual = _residual(y, x_new)
+            residual = _residual(y, x_new, batch_dims)
             if restart is not None:
-                t = torch.where(restart(y, x_new, x), 1.0, t)
+                t = torch.where(restart(y, x_new, x).reshape(each), 1.0, t)
             t_next = momentum(t)
             y = x_new + (t - 1) / t_next * (x_new - x)
             x, t = x_new, t_next
@@ -289,13 +300,26 @@ def _start(by: str, f: Any, g: Any, x0: Any, step: Any) -> tuple[Tensor, Any]:
     return x0, step
 
 
+def require_batch_dims(batch_dims: int, x0: Tensor) -> None:
+    """Refuse a number of batch dimensions that x0 does not have.
+
+    Example:
+        >>> require_batch_dims(3, torch.zeros(4, 5))
+        Traceback (most recent call last):
+        ValueError: batch_dims must lie between 0 and the 2 dimensions of x0, not 3
+    """
+    if not isinstance(batch_dims, int) or not 0 <= batch_dims <= x0.dim():
+        raise ValueError(f"batch_dims must lie between 0 and the {x0.dim()} dimensions of x0, not {batch_dims!r}")
+
+
 def _require_function(function: Any, name: str, example: str) -> None:
     if not callable(function):
         raise TypeError(f"{name} must be a function such as {example}, not {function!r}")
 
 
-def _residual(y: Tensor, x: Tensor) -> Tensor:
-    return (y - x).norm() / x.norm().clamp(min=1)
+def _residual(y: Tensor, x: Tensor, batch_dims: int = 0) -> Tensor:
+    change, size = ((v.flatten(batch_dims) if batch_dims < v.dim() else v[..., None]).norm(dim=-1) for v in (y - x, x))
+    return change / size.clamp(min=1)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

@@ -486,3 +486,55 @@ class Smooth:
 class Flat(Smooth):
     def lipschitz(self):
         return 0.0
+
+
+# --- batches ------------------------------------------------------------------------------------------------------
+
+
+def batch_of_lassos(count: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One matrix, right-hand sides of growing size, so that some problems take far longer than others."""
+    generator = torch.Generator().manual_seed(3)
+    A = torch.randn(60, 30, generator=generator, dtype=torch.float64)
+    b = torch.randn(count, 60, generator=generator, dtype=torch.float64)
+    return A.T @ A, b @ A * torch.logspace(-1, 1.5, count, dtype=torch.float64)[:, None], A
+
+
+@pytest.mark.parametrize("check_every", [1, 7])
+@pytest.mark.parametrize("algorithm", [optsci.ista, partial(optsci.fista, restart=optsci.gradient_restart)])
+def test_a_batch_gives_each_problem_what_it_gets_alone(algorithm, check_every):
+    Q, c, _ = batch_of_lassos()
+    limits = {"tol": 1e-6, "max_iter": 4000, "check_every": check_every}
+    run = optsci.solve(algorithm(optsci.Quadratic(Q, c), optsci.L1(0.7), torch.zeros_like(c), batch_dims=1), **limits)
+    assert run.status is optsci.Status.CONVERGED
+    for k in range(len(c)):
+        alone = optsci.solve(algorithm(optsci.Quadratic(Q, c[k]), optsci.L1(0.7), torch.zeros_like(c[k])), **limits)
+        assert run.instances.iterations[k] == alone.iterations
+        torch.testing.assert_close(run.x[k], alone.x, rtol=1e-9, atol=1e-12)
+    assert len(set(run.instances.iterations.tolist())) > 1
+    assert run.iterations == run.instances.iterations.max()
+
+
+def test_a_batch_gives_up_what_is_not_finite_and_goes_on():
+    Q, c, _ = batch_of_lassos()
+    start = torch.zeros_like(c)
+    start[2] = torch.nan
+    run = optsci.solve(optsci.ista(optsci.Quadratic(Q, c), optsci.L1(0.7), start, batch_dims=1), tol=1e-3)
+    assert run.instances.converged.tolist() == [True, True, False, True, True, True]
+    assert run.status is optsci.Status.NON_FINITE
+    assert "5 of 6 problems converged" in str(run)
+
+
+def test_a_batch_is_differentiable_at_the_point_where_each_problem_stopped():
+    Q, c, _ = batch_of_lassos(3)
+
+    def total(c: torch.Tensor) -> torch.Tensor:
+        steps = optsci.ista(optsci.Quadratic(Q, c), optsci.L1(0.7), torch.zeros_like(c), step=0.01, batch_dims=1)
+        return optsci.solve(steps, tol=1e-12, max_iter=30).x
+
+    assert torch.autograd.gradcheck(total, (c.requires_grad_(),), fast_mode=True)
+
+
+def test_batch_dims_beyond_those_of_x0_are_refused():
+    Q, c, _ = batch_of_lassos(3)
+    with pytest.raises(ValueError, match="batch_dims must lie between 0 and the 2 dimensions of x0, not 3"):
+        optsci.fista(optsci.Quadratic(Q, c), optsci.L1(0.7), torch.zeros_like(c), batch_dims=3)
