@@ -18,6 +18,10 @@ F must never rise         values of f and g     ``monotone_fista``              
 L unknown                 values of f           ``backtracking_fista``            2 L R^2/(shrink (k+1)^2)
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
+top k singular triplets    A(x), A.T(y)          ``randomized_svd``                near s_{k+1}, in the mean
+the same, slow decay      the same              ``block_krylov_svd``              (1 + eps) s_{k+1}
+range to a tolerance      the same              ``adaptive_range``                certified
+psd A, one product        A(x)                  ``nystrom``                       nuclear norm of the tail
 ========================  ====================  ================================  =========================
 
 L is ``f.lipschitz()`` or ``1/step``.
@@ -49,6 +53,18 @@ from optsci.functions import (
 )
 from optsci.iteration import Instances, Result, SolveError, Status, solve
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
+from optsci.lowrank import (
+    SVD,
+    Eigen,
+    NystromPreconditioner,
+    adaptive_range,
+    block_krylov_svd,
+    nystrom,
+    posterior_error,
+    randomized_svd,
+    range_finder,
+    subspace_iteration,
+)
 from optsci.momentum import (
     chambolle_dossal,
     function_restart,
@@ -65,9 +81,11 @@ __version__ = "0.1.0"
 __all__ = [
     "L1",
     "NM",
+    "SVD",
     "Autodiff",
     "Box",
     "Conjugate",
+    "Eigen",
     "ElasticNet",
     "GroupL2",
     "Instances",
@@ -77,6 +95,7 @@ __all__ = [
     "MoreauEnvelope",
     "Nonnegative",
     "NotPositiveDefiniteError",
+    "NystromPreconditioner",
     "Quadratic",
     "Result",
     "Scaled",
@@ -87,8 +106,10 @@ __all__ = [
     "Status",
     "Translated",
     "WeightedL1",
+    "adaptive_range",
     "as_operator",
     "backtracking_fista",
+    "block_krylov_svd",
     "chambolle_dossal",
     "conjugate_gradient",
     "damped_cholesky",
@@ -100,7 +121,12 @@ __all__ = [
     "monotone_fista",
     "nesterov",
     "no_momentum",
+    "nystrom",
+    "posterior_error",
     "power_iteration",
+    "randomized_svd",
+    "range_finder",
     "solve",
     "strongly_convex",
+    "subspace_iteration",
 ]

@@ -104,7 +104,8 @@ def conjugate_gradient(
         b: (..., n), right-hand sides in rows.
         x0: start, like b; not modified. None is zero.
         mask: bool, broadcasts to b; the supports.
-        preconditioner: positive, broadcasts to b; stands for the inverse of A as ``1/diag(A)`` does.
+        preconditioner: positive, broadcasts to b; stands for the inverse of A as ``1/diag(A)`` does. Or a function
+            of rows with a method ``inverse``, like ``NystromPreconditioner``; then there is no mask.
 
     The residual is the largest ``||b_i - A x_i|| / ||b_i||`` over the rows (not divided where ``b_i`` is 0).
 
@@ -128,7 +129,10 @@ def conjugate_gradient(
         if mask.dtype is not torch.bool:
             raise TypeError(f"mask must be bool, not {mask.dtype}")
         require_fit(mask, b, "mask", of="b")
-    if preconditioner is not None:
+    if callable(preconditioner):
+        if mask is not None:
+            raise ValueError("mask must be None with a preconditioner that is a function: it would leave the support")
+    elif preconditioner is not None:
         preconditioner = as_tensor(preconditioner, "preconditioner", like=b)
         require_fit(preconditioner, b, "preconditioner", of="b")
 
@@ -136,9 +140,13 @@ def conjugate_gradient(
         return v if mask is None else v * mask
 
     def precondition(r: Tensor) -> Tensor:
+        if callable(preconditioner):
+            return preconditioner(r)
         return r if preconditioner is None else r * preconditioner
 
     def square(p: Tensor) -> Tensor:
+        if callable(preconditioner):
+            return _inner(p, preconditioner.inverse(p))
         return _inner(p, p if preconditioner is None else p / preconditioner)
 
     def iterate(x: Tensor) -> Iterator[CGState]:
