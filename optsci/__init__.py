@@ -18,6 +18,11 @@ F must never rise         values of f and g     ``monotone_fista``              
 L unknown                 values of f           ``backtracking_fista``            2 L R^2/(shrink (k+1)^2)
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
+H(x, y) + f(x) + g(y)     prox, gradients of H  ``palm``                          sufficient decrease
+<x,Qx>/2 - <c,x> + g      elementwise g.prox    ``coordinate_descent``            1 - mu/tr(Q) a coordinate
+min f, c(x) = 0           inner minimiser       ``augmented_lagrangian``          linear, rate ~ 1/rho
+the same, any penalty     the same              ``penalty_continuation``          ||c(x)|| = O(1/rho)
+min f, A x = b            f.prox                ``balanced_augmented_lagrangian``  for any step
 top k singular triplets    A(x), A.T(y)          ``randomized_svd``                near s_{k+1}, in the mean
 the same, slow decay      the same              ``block_krylov_svd``              (1 + eps) s_{k+1}
 range to a tolerance      the same              ``adaptive_range``                certified
@@ -31,6 +36,7 @@ Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate Moreau
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
 
+from optsci.alternating import coordinate_descent, greatest_change, greatest_scaled_change, palm
 from optsci.functions import (
     L1,
     NM,
@@ -74,6 +80,7 @@ from optsci.momentum import (
     strongly_convex,
 )
 from optsci.operators import Matrix, as_operator, power_iteration
+from optsci.penalty import augmented_lagrangian, balanced_augmented_lagrangian, penalty_continuation
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
 
 __version__ = "0.1.0"
@@ -108,20 +115,27 @@ __all__ = [
     "WeightedL1",
     "adaptive_range",
     "as_operator",
+    "augmented_lagrangian",
     "backtracking_fista",
+    "balanced_augmented_lagrangian",
     "block_krylov_svd",
     "chambolle_dossal",
     "conjugate_gradient",
+    "coordinate_descent",
     "damped_cholesky",
     "fista",
     "function_restart",
     "gradient_restart",
+    "greatest_change",
+    "greatest_scaled_change",
     "ista",
     "largest_eigenvalue",
     "monotone_fista",
     "nesterov",
     "no_momentum",
     "nystrom",
+    "palm",
+    "penalty_continuation",
     "posterior_error",
     "power_iteration",
     "randomized_svd",

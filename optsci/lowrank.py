@@ -100,7 +100,8 @@ def randomized_svd(
         tensor([4.])
     """
     A, _ = _checked(A, rank, oversample, powers)
-    return _project(A, range_finder(A, rank, oversample=oversample, powers=powers, generator=generator), rank)
+    Q = range_finder(A, rank, oversample=oversample, powers=powers, generator=generator)
+    return _truncate(Q, A.T(Q), rank)
 
 
 def block_krylov_svd(
@@ -130,16 +131,17 @@ def block_krylov_svd(
         tensor([4.0000])
     """
     A, columns = _checked(A, rank, oversample, depth, powers_name="depth")
-    blocks = [orthonormalize(A(_gaussian(A, columns, generator)))]
-    for _ in range(depth):
-        if sum(block.shape[1] for block in blocks) >= min(A.shape):
+    blocks, rows = [orthonormalize(A(_gaussian(A, columns, generator)))], []
+    while True:
+        rows.append(A.T(blocks[-1]))  # of the basis, so that its projection takes no product more than powers do
+        room = min(A.shape) - sum(block.shape[1] for block in blocks)
+        if len(blocks) > depth or room == 0:
             break
-        W = A(A.T(blocks[-1]))
         basis = torch.cat(blocks, 1)
+        W = A(rows[-1])[:, :room]
         W = orthonormalize(W - basis @ (basis.mT @ W))
         blocks.append(orthonormalize(W - basis @ (basis.mT @ W)))  # twice is enough
-    basis = torch.linalg.qr(torch.cat(blocks, 1)[:, : min(A.shape)]).Q
-    return _project(A, basis, rank)
+    return _truncate(torch.cat(blocks, 1), torch.cat(rows, 1), rank)
 
 
 def subspace_iteration(
@@ -380,11 +382,9 @@ def orthonormalize(Y: Any) -> Tensor:
     return Q
 
 
-def _project(A: Operator, Q: Tensor, rank: int) -> SVD:
-    """SVD of Q Q^T A, by way of that of the small Q^T A."""
-    B = A.T(Q).mT
-    # B^T = V R^T with orthonormal V: the SVD is then one of a square as small as the sketch.
-    V, R = torch.linalg.qr(B.mT)
+def _truncate(Q: Tensor, AtQ: Tensor, rank: int) -> SVD:
+    """SVD of Q (A^T Q)^T = Q Q^T A, by way of a square as small as the sketch."""
+    V, R = torch.linalg.qr(AtQ)
     U, S, Wh = torch.linalg.svd(R.mT, full_matrices=False)
     return SVD(Q @ U[:, :rank], S[:rank], Wh[:rank] @ V.mT)
 
