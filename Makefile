@@ -24,7 +24,7 @@ bench: $(VENV)/.dev $(VENV)/.smollm2
 	for script in $(wildcard docs/benchmarks/*.py); do $(VENV)/bin/python $$script || exit 1; done
 
 clean:
-	rm -rf build dist *.egg-info docs/_build docs/api/generated docs/gallery .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info docs/_build docs/api/generated docs/gallery docs/functions.rst .mypy_cache .pytest_cache .ruff_cache
 	rm -rf .venv .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
 # torch comes first: a package that asks for "any torch" would bring another build of it.

@@ -1,9 +1,17 @@
 """Sphinx configuration: `make docs` builds with warnings as errors and without a network."""
 
 import re
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 import sphinx.pycode.parser
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from function_table import write_function_table  # noqa: E402
+
+write_function_table(HERE / "functions.rst")
 
 project = "optsci"
 author = "The optsci developers"
