@@ -1,7 +1,7 @@
 """Functions as values: callable, with whichever of grad, prox, conjugate and lipschitz they honestly have."""
 
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
-from optsci.functions.indicators import NM, Box, Nonnegative, Sparsity
+from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
 
@@ -10,6 +10,7 @@ __all__ = [
     "NM",
     "Autodiff",
     "Box",
+    "BoxSupport",
     "Conjugate",
     "ElasticNet",
     "GroupL2",
