@@ -1,5 +1,6 @@
 """Functions as values: callable, with whichever of grad, prox, conjugate and lipschitz they honestly have."""
 
+from optsci.functions.affine_sets import Affine, BoxSection, Graph, Halfspace, Hyperplane, Hyperslab
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
@@ -8,12 +9,18 @@ from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL
 __all__ = [
     "L1",
     "NM",
+    "Affine",
     "Autodiff",
     "Box",
+    "BoxSection",
     "BoxSupport",
     "Conjugate",
     "ElasticNet",
+    "Graph",
     "GroupL2",
+    "Halfspace",
+    "Hyperplane",
+    "Hyperslab",
     "LeastSquares",
     "Logistic",
     "MoreauEnvelope",

@@ -29,5 +29,5 @@ def test_only_boxes_with_finite_bounds_minimise_linear_functions():
 
 
 def test_bounds_are_those_of_a_box():
-    with pytest.raises(ValueError, match="^lower must be at most upper"):
+    with pytest.raises(ValueError, match=r"^lower must be at most upper"):
         BoxSupport(1, 0)
