@@ -1,7 +1,9 @@
 """Functions as values: callable, with whichever of grad, prox, conjugate and lipschitz they honestly have."""
 
-from optsci.functions.affine_sets import Affine, BoxSection, Graph, Halfspace, Hyperplane, Hyperslab
+from optsci.functions.affine_sets import Affine, Graph, Halfspace, Hyperplane, Hyperslab
+from optsci.functions.box_section import BoxSection
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
+from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
@@ -16,6 +18,7 @@ __all__ = [
     "BoxSupport",
     "Conjugate",
     "ElasticNet",
+    "ExponentialCone",
     "Graph",
     "GroupL2",
     "Halfspace",
@@ -25,8 +28,11 @@ __all__ = [
     "Logistic",
     "MoreauEnvelope",
     "Nonnegative",
+    "Nonpositive",
+    "PolarCone",
     "Quadratic",
     "Scaled",
+    "SecondOrderCone",
     "SeparableSum",
     "Sparsity",
     "SquaredL2",
