@@ -4,6 +4,7 @@ from optsci.functions.affine_sets import Affine, Graph, Halfspace, Hyperplane, H
 from optsci.functions.box_section import BoxSection
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
 from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
+from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
@@ -13,9 +14,11 @@ __all__ = [
     "NM",
     "Affine",
     "Autodiff",
+    "Binary",
     "Box",
     "BoxSection",
     "BoxSupport",
+    "Codebook",
     "Conjugate",
     "ElasticNet",
     "ExponentialCone",
@@ -34,6 +37,7 @@ __all__ = [
     "Scaled",
     "SecondOrderCone",
     "SeparableSum",
+    "SparseSimplex",
     "Sparsity",
     "SquaredL2",
     "Translated",
