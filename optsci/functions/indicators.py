@@ -7,7 +7,9 @@ Reference: A. Beck, First-Order Methods in Optimization, SIAM 2017, chapter 6.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Integral
 
 import torch
@@ -64,9 +66,78 @@ class Box:
         self._require_fit(x)
         return x.clamp(min=self.lower).clamp(max=self.upper)
 
+    @property
+    def conjugate(self) -> BoxSupport:
+        """The support function of the box."""
+        return BoxSupport(self.lower, self.upper)
+
+    @property
+    def lmo(self) -> Callable[[Tensor], Tensor]:
+        """``lmo(d)``: the corner that minimises ``<d, z>``, upper where d is 0; of boxes with finite bounds."""
+        for name in ("lower", "upper"):
+            if not torch.as_tensor(getattr(self, name)).isfinite().all():
+                raise AttributeError(f"{self} has no lmo: {name} is not finite, and the minimum need not exist")
+        return self._corner
+
+    def _corner(self, d: Tensor) -> Tensor:
+        self._require_fit(d)
+        # The product keeps NaN and the graph; it is 0 otherwise.
+        return torch.where(d > 0, self.lower, self.upper) + 0 * d
+
     def _require_fit(self, x: Tensor) -> None:
         require_fit(self.lower, x, "lower")
         require_fit(self.upper, x, "upper")
+
+    __rmul__ = scaled
+
+
+@dataclass(frozen=True, eq=False)
+class BoxSupport:
+    r"""``sum_i max(lower_i x_i, upper_i x_i)``, the support function of the box ``lower <= z <= upper``.
+
+    .. math:: \operatorname{prox}_{s g}(x) = x - \min(\max(x, s \, \text{lower}), s \, \text{upper})
+
+    Different prices for both signs: the magnitude for bounds -1 and 1, the pinball loss for q - 1 and q, the
+    positive part for 0 and 1. An infinite bound forbids a sign.
+
+    Args:
+        lower: a number, or a tensor that broadcasts to ``x``; may be ``-inf``.
+        upper: likewise, at least ``lower``; may be ``inf``.
+
+    Raises:
+        ValueError: as for `Box`.
+
+    >>> g = BoxSupport(-1.0, 2.0)
+    >>> g(torch.tensor([3.0, -4.0])), g.prox(torch.tensor([3.0, -4.0]), 0.5)
+    (tensor(10.), tensor([ 2.0000, -3.5000]))
+    """
+
+    lower: float | Tensor
+    upper: float | Tensor
+
+    def __post_init__(self) -> None:
+        box = Box(self.lower, self.upper)
+        object.__setattr__(self, "lower", box.lower)
+        object.__setattr__(self, "upper", box.upper)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        require_fit(self.lower, x, "lower")
+        require_fit(self.upper, x, "upper")
+        # An infinite bound times 0 is 0 here.
+        rising = torch.where(x > 0, self.upper * x, 0 * x)
+        return torch.where(x < 0, self.lower * x, rising).sum()
+
+    def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
+        """``x - clip(x, step * lower, step * upper)``; ``step`` may differ from entry to entry."""
+        require_fit(self.lower, x, "lower")
+        require_fit(self.upper, x, "upper")
+        require_fit(step, x, "step")
+        return x - x.clamp(min=_times(step, self.lower)).clamp(max=_times(step, self.upper))
+
+    @property
+    def conjugate(self) -> Box:
+        """Indicator of the box."""
+        return Box(self.lower, self.upper)
 
     __rmul__ = scaled
 
@@ -203,6 +274,27 @@ class NM:
 
 def _indicator(inside: Tensor, x: Tensor) -> Tensor:
     return x.new_zeros(()).masked_fill(~inside, torch.inf)
+
+
+def _times(step: float | Tensor, bound: float | Tensor) -> float | Tensor:
+    """``step * bound``; an infinite bound stays, lest the gradient in the step be infinity times 0."""
+    if not isinstance(bound, Tensor):
+        return step * bound if isfinite(bound) else bound
+    finite = bound.isfinite()
+    return torch.where(finite, step * bound.masked_fill(~finite, 0), bound)
+
+
+def _within(violation: Tensor, x: Tensor, scale: Tensor | float, count: int) -> Tensor:
+    """Indicator of ``violation <= 64 eps sqrt(count) max(1, scale)``: rounding never puts a point on a boundary.
+
+    Args:
+        violation: distances from constraints, in the units of ``x``; at most 0 where one holds.
+        x: the point; its dtype tells the rounding error.
+        scale: the size of the entries of ``x``, broadcasting with ``violation``.
+        count: how many entries of ``x`` a constraint adds up.
+    """
+    slack = 64 * torch.finfo(x.dtype).eps * max(count, 1) ** 0.5
+    return _indicator((violation <= slack * torch.as_tensor(scale).clamp(min=1)).all(), x)
 
 
 def _largest(scores: Tensor, count: int) -> Tensor:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 
 from cases.contract import Case
-from optsci import NM, Box, Nonnegative, Sparsity
+from optsci import NM, Box, BoxSupport, Nonnegative, Sparsity
 
 CASES = [
     Case("Box", lambda t: Box(-0.5, 1), indicator=True),
     Case("Box of one point", lambda t: Box(-1, -1), indicator=True),
     Case("Box with tensors", lambda t: Box(t([-1.0, 0, 1]), t([-1.0, 2, torch.inf])), ((3,), (2, 3)), indicator=True),
+    Case("BoxSupport", lambda t: BoxSupport(-0.5, 1)),
+    Case("BoxSupport with tensors", lambda t: BoxSupport(t([-1.0, 0, 1]), t([-1.0, 2, torch.inf])), ((3,), (2, 3))),
     Case("Nonnegative", lambda t: Nonnegative(), indicator=True),
     Case("Sparsity", lambda t: Sparsity(2), convex=False, indicator=True, coupled=True),
     Case("Sparsity by row", lambda t: Sparsity(2, by_row=True), convex=False, indicator=True, coupled=True),
@@ -20,7 +22,9 @@ CASES = [
 ]  # fmt: skip
 
 METHODS = {
-    "Box": "prox",
+    "Box": "prox conjugate lmo",
+    "Box with tensors": "prox conjugate",
+    "BoxSupport": "prox conjugate",
     "Nonnegative": "prox conjugate",
     "Sparsity": "prox",
     "NM": "prox",
