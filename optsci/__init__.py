@@ -22,30 +22,40 @@ largest singular value    A(x), A.T(y)          ``power_iteration``             
 
 L is ``f.lipschitz()`` or ``1/step``.
 
-Functions: ``L1 WeightedL1 SquaredL2 ElasticNet GroupL2``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
+Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``; ``L2 L2Ball L2Sphere GroupL2
+GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
 Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate MoreauEnvelope``. Your own is any
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
 
 from optsci.functions import (
     L1,
+    L2,
     NM,
     Autodiff,
     Box,
     Conjugate,
+    CubedL2,
     ElasticNet,
     GroupL2,
+    GroupL2Ball,
+    L2Ball,
+    L2Sphere,
     LeastSquares,
+    Linear,
     Logistic,
     MoreauEnvelope,
     Nonnegative,
+    NonnegativeL1,
     Quadratic,
     Scaled,
     SeparableSum,
+    SparseGroup,
     Sparsity,
     SquaredL2,
     Translated,
     WeightedL1,
+    Zero,
 )
 from optsci.iteration import Result, SolveError, Status, solve
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
@@ -64,28 +74,37 @@ __version__ = "0.1.0"
 
 __all__ = [
     "L1",
+    "L2",
     "NM",
     "Autodiff",
     "Box",
     "Conjugate",
+    "CubedL2",
     "ElasticNet",
     "GroupL2",
+    "GroupL2Ball",
+    "L2Ball",
+    "L2Sphere",
     "LeastSquares",
+    "Linear",
     "Logistic",
     "Matrix",
     "MoreauEnvelope",
     "Nonnegative",
+    "NonnegativeL1",
     "NotPositiveDefiniteError",
     "Quadratic",
     "Result",
     "Scaled",
     "SeparableSum",
     "SolveError",
+    "SparseGroup",
     "Sparsity",
     "SquaredL2",
     "Status",
     "Translated",
     "WeightedL1",
+    "Zero",
     "as_operator",
     "backtracking_fista",
     "chambolle_dossal",

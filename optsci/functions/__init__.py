@@ -1,27 +1,39 @@
 """Functions as values: callable, with whichever of grad, prox, conjugate and lipschitz they honestly have."""
 
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
+from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
+from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
 from optsci.functions.indicators import NM, Box, Nonnegative, Sparsity
+from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
-from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
+from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
 
 __all__ = [
     "L1",
+    "L2",
     "NM",
     "Autodiff",
     "Box",
     "Conjugate",
+    "CubedL2",
     "ElasticNet",
     "GroupL2",
+    "GroupL2Ball",
+    "L2Ball",
+    "L2Sphere",
     "LeastSquares",
+    "Linear",
     "Logistic",
     "MoreauEnvelope",
     "Nonnegative",
+    "NonnegativeL1",
     "Quadratic",
     "Scaled",
     "SeparableSum",
+    "SparseGroup",
     "Sparsity",
     "SquaredL2",
     "Translated",
     "WeightedL1",
+    "Zero",
 ]
