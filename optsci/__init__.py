@@ -31,7 +31,8 @@ psd A, one product        A(x)                  ``nystrom``                     
 
 L is ``f.lipschitz()`` or ``1/step``.
 
-Functions: ``L1 WeightedL1 SquaredL2 ElasticNet GroupL2``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
+Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``; ``L2 L2Ball L2Sphere GroupL2
+GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
 Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate MoreauEnvelope``. Your own is any
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
@@ -39,6 +40,7 @@ object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 from optsci.alternating import coordinate_descent, greatest_change, greatest_scaled_change, palm
 from optsci.functions import (
     L1,
+    L2,
     NM,
     Affine,
     Autodiff,
@@ -48,6 +50,7 @@ from optsci.functions import (
     BoxSupport,
     Codebook,
     Conjugate,
+    CubedL2,
     ElasticNet,
     ExponentialCone,
     Graph,
@@ -55,21 +58,28 @@ from optsci.functions import (
     Halfspace,
     Hyperplane,
     Hyperslab,
+    GroupL2Ball,
+    L2Ball,
+    L2Sphere,
     LeastSquares,
+    Linear,
     Logistic,
     MoreauEnvelope,
     Nonnegative,
     Nonpositive,
     PolarCone,
+    NonnegativeL1,
     Quadratic,
     Scaled,
     SecondOrderCone,
     SeparableSum,
     SparseSimplex,
+    SparseGroup,
     Sparsity,
     SquaredL2,
     Translated,
     WeightedL1,
+    Zero,
 )
 from optsci.iteration import Instances, Result, SolveError, Status, solve
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
@@ -101,6 +111,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "L1",
+    "L2",
     "NM",
     "SVD",
     "Affine",
@@ -112,6 +123,7 @@ __all__ = [
     "Codebook",
     "Conjugate",
     "Eigen",
+    "CubedL2",
     "ElasticNet",
     "ExponentialCone",
     "Graph",
@@ -120,12 +132,17 @@ __all__ = [
     "Halfspace",
     "Hyperplane",
     "Hyperslab",
+    "GroupL2Ball",
+    "L2Ball",
+    "L2Sphere",
     "LeastSquares",
+    "Linear",
     "Logistic",
     "Matrix",
     "MoreauEnvelope",
     "Nonnegative",
     "Nonpositive",
+    "NonnegativeL1",
     "NotPositiveDefiniteError",
     "NystromPreconditioner",
     "PolarCone",
@@ -136,12 +153,14 @@ __all__ = [
     "SeparableSum",
     "SolveError",
     "SparseSimplex",
+    "SparseGroup",
     "Sparsity",
     "SquaredL2",
     "Status",
     "Translated",
     "WeightedL1",
     "adaptive_range",
+    "Zero",
     "as_operator",
     "augmented_lagrangian",
     "backtracking_fista",

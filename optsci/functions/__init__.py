@@ -6,11 +6,16 @@ from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, Separab
 from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
 from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
+from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
+from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
+from optsci.functions.indicators import NM, Box, Nonnegative, Sparsity
+from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
-from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
+from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
 
 __all__ = [
     "L1",
+    "L2",
     "NM",
     "Affine",
     "Autodiff",
@@ -20,6 +25,7 @@ __all__ = [
     "BoxSupport",
     "Codebook",
     "Conjugate",
+    "CubedL2",
     "ElasticNet",
     "ExponentialCone",
     "Graph",
@@ -27,19 +33,26 @@ __all__ = [
     "Halfspace",
     "Hyperplane",
     "Hyperslab",
+    "GroupL2Ball",
+    "L2Ball",
+    "L2Sphere",
     "LeastSquares",
+    "Linear",
     "Logistic",
     "MoreauEnvelope",
     "Nonnegative",
     "Nonpositive",
     "PolarCone",
+    "NonnegativeL1",
     "Quadratic",
     "Scaled",
     "SecondOrderCone",
     "SeparableSum",
     "SparseSimplex",
+    "SparseGroup",
     "Sparsity",
     "SquaredL2",
     "Translated",
     "WeightedL1",
+    "Zero",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import torch  # noqa: F401, the examples in the docstrings use it
 from torch import Tensor
 
 from optsci._tensor import as_scalar, as_tensor, require_fit, require_nonnegative
@@ -181,53 +181,6 @@ class ElasticNet:
         """``sum_i (|u_i| - l1)_+^2 / (2 l2)``, the envelope of a box; the box itself where ``l2`` is 0."""
         box = L1(self.l1).conjugate
         return MoreauEnvelope(box, self.l2) if self.l2 > 0 else box
-
-    __rmul__ = scaled
-
-
-@dataclass(frozen=True, eq=False)
-class GroupL2:
-    r"""``weight * sum_j ||x_j||_2``, the sum of the Euclidean norms of groups; sets whole groups to 0.
-
-    .. math:: \operatorname{prox}_{s g}(x)_j = \Bigl(1 - \frac{s w}{\|x_j\|_2}\Bigr)_+ x_j
-
-    With the default ``dim`` every row of a matrix is a group, with ``dim=0`` every column; with a tuple of
-    dimensions the slices that they span.
-
-    Args:
-        weight: ``w``, at least 0; a float or a 0-d tensor.
-        dim: the dimension along which the norms are taken, or several.
-
-    Raises:
-        ValueError: ``weight`` is negative, not finite, or not a single number; or ``step`` varies within a
-            group.
-
-    Reference: M. Yuan and Y. Lin, J. R. Stat. Soc. B 68 (2006) 49-67.
-
-    >>> g = GroupL2()
-    >>> x = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
-    >>> g(x), g.prox(x, 1.0)
-    (tensor(5.5000), tensor([[2.4000, 3.2000],
-            [0.0000, 0.0000]]))
-    """
-
-    weight: float | Tensor = 1.0
-    dim: int | tuple[int, ...] = -1
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.weight * torch.linalg.vector_norm(x, dim=self.dim).sum()
-
-    def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
-        """Block soft threshold; ``step`` may differ from group to group."""
-        norms = torch.linalg.vector_norm(x, dim=self.dim, keepdim=True)
-        require_fit(step, norms, "step")
-        threshold = step * self.weight
-        # Norms below the threshold leave a factor of exactly 0; a group of zeros no 0/0, even in the gradient.
-        norms = norms.clamp(min=torch.finfo(x.dtype).tiny).clamp(min=threshold)
-        return x * (1 - threshold / norms)
 
     __rmul__ = scaled
 

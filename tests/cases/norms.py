@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cases.contract import Case
-from optsci import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
+from optsci import L1, ElasticNet, SquaredL2, WeightedL1
 
 CASES = [
     Case("L1", lambda t: L1(0.7)),
@@ -15,9 +15,6 @@ CASES = [
     Case("SquaredL2 of weight 0", lambda t: SquaredL2(0)),
     Case("ElasticNet", lambda t: ElasticNet(0.7, 0.6)),
     Case("ElasticNet without ridge", lambda t: ElasticNet(0.7, 0)),
-    Case("GroupL2", lambda t: GroupL2(0.8), coupled=True),
-    Case("GroupL2 by column", lambda t: GroupL2(0.8, dim=0), coupled=True),
-    Case("GroupL2 of slices", lambda t: GroupL2(0.8, dim=(0, -1)), ((3, 4), (2, 3, 4)), coupled=True),
 ]  # fmt: skip
 
 METHODS = {
@@ -25,5 +22,4 @@ METHODS = {
     "WeightedL1": "prox conjugate",
     "SquaredL2": "grad prox conjugate lipschitz",
     "ElasticNet": "prox conjugate",
-    "GroupL2": "prox",
 }
