@@ -16,6 +16,9 @@ x_k must converge         the same              ... ``chambolle_dossal(a)``     
 f strongly convex         q = mu/L              ... ``strongly_convex(q)``        (1 - sqrt q)^k
 F must never rise         values of f and g     ``monotone_fista``                2 L R^2/(k+1)^2
 L unknown                 values of f           ``backtracking_fista``            2 L R^2/(shrink (k+1)^2)
+L unknown, no values      f.grad, g.prox        ``adaptive_proximal_gradient``    x_k converges
+L unknown, few steps      values of f and g     ``barzilai_borwein``              max of the last F falls
+few steps, L known        f.grad, g.prox, L     ``greedy_fista``                  fast in practice
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
 ========================  ====================  ================================  =========================
@@ -27,6 +30,7 @@ Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate Moreau
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
 
+from optsci.adaptive_gradient import adaptive_proximal_gradient, barzilai_borwein, greedy_fista
 from optsci.functions import (
     L1,
     NM,
@@ -86,14 +90,17 @@ __all__ = [
     "Status",
     "Translated",
     "WeightedL1",
+    "adaptive_proximal_gradient",
     "as_operator",
     "backtracking_fista",
+    "barzilai_borwein",
     "chambolle_dossal",
     "conjugate_gradient",
     "damped_cholesky",
     "fista",
     "function_restart",
     "gradient_restart",
+    "greedy_fista",
     "ista",
     "largest_eigenvalue",
     "monotone_fista",
