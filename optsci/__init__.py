@@ -19,6 +19,7 @@ L unknown                 values of f           ``backtracking_fista``          
 L unknown, no values      f.grad, g.prox        ``adaptive_proximal_gradient``    x_k converges
 L unknown, few steps      values of f and g     ``barzilai_borwein``              max of the last F falls
 few steps, L known        f.grad, g.prox, L     ``greedy_fista``                  fast in practice
+derivative of x*(theta)   x = T(x, theta)       ``implicit``, ``one_step``        exact; off by the rate
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
 ========================  ====================  ================================  =========================
@@ -31,6 +32,7 @@ object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
 
 from optsci.adaptive_gradient import adaptive_proximal_gradient, barzilai_borwein, greedy_fista
+from optsci.differentiation import implicit, one_step, proximal_step
 from optsci.functions import (
     L1,
     NM,
@@ -101,12 +103,15 @@ __all__ = [
     "function_restart",
     "gradient_restart",
     "greedy_fista",
+    "implicit",
     "ista",
     "largest_eigenvalue",
     "monotone_fista",
     "nesterov",
     "no_momentum",
+    "one_step",
     "power_iteration",
+    "proximal_step",
     "solve",
     "strongly_convex",
 ]

@@ -8,7 +8,7 @@ their steps vary, the length of a move says nothing about its distance from a mi
 .. math:: \frac{\|u_k\|}{L_k \max(1, \|x_k\|)}, \qquad
           u_k = \frac{x_{k-1} - x_k}{s} + \nabla f(x_k) - \nabla f(x_{k-1}) \in \partial F(x_k),
 
-with :math:`L_k \le L` the largest :math:`\|\nabla f(x_j) - \nabla f(x_{j-1})\| / \|x_j - x_{j-1}\|` so far: zero exactly
+with :math:`L_k \le L` the largest :math:`\|\nabla f(x_j) - \nabla f(x_{j-1})\| / \|x_j - x_{j-1}\|` so far: zero only
 where x_k is optimal, and on the scale of a proximal gradient step of length 1/L_k.
 
 Sources: Liang, Luo and Schönlieb, arXiv 1811.01430 (greedy FISTA); Malitsky and Mishchenko, arXiv 2308.02261 (adaptive
@@ -178,8 +178,8 @@ def barzilai_borwein(
 ) -> Iterator[BarzilaiBorweinState]:
     r"""Proximal gradient with spectral steps (SpaRSA): every state is one trial, and where it fails the step halves.
 
-    A trial :math:`z = \operatorname{prox}_{s g}(x - s \nabla f(x))` is accepted if F falls below the largest of the last
-    ``memory`` accepted values,
+    A trial :math:`z = \operatorname{prox}_{s g}(x - s \nabla f(x))` is accepted if F falls below the largest of the
+    last ``memory`` accepted values,
 
     .. math:: F(z) \le \max_{i < \mathtt{memory}} F(x_{k-i}) - \frac{0.01}{2 s} \|z - x\|^2,
 
