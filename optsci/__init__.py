@@ -16,6 +16,10 @@ x_k must converge         the same              ... ``chambolle_dossal(a)``     
 f strongly convex         q = mu/L              ... ``strongly_convex(q)``        (1 - sqrt q)^k
 F must never rise         values of f and g     ``monotone_fista``                2 L R^2/(k+1)^2
 L unknown                 values of f           ``backtracking_fista``            2 L R^2/(shrink (k+1)^2)
+L unknown, no values      f.grad, g.prox        ``adaptive_proximal_gradient``    x_k converges
+L unknown, few steps      values of f and g     ``barzilai_borwein``              max of the last F falls
+few steps, L known        f.grad, g.prox, L     ``greedy_fista``                  fast in practice
+derivative of x*(theta)   x = T(x, theta)       ``implicit``, ``one_step``        exact; off by the rate
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
 H(x, y) + f(x) + g(y)     prox, gradients of H  ``palm``                          sufficient decrease
@@ -38,6 +42,8 @@ object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
 
 from optsci.alternating import coordinate_descent, greatest_change, greatest_scaled_change, palm
+from optsci.adaptive_gradient import adaptive_proximal_gradient, barzilai_borwein, greedy_fista
+from optsci.differentiation import implicit, one_step, proximal_step
 from optsci.functions import (
     L1,
     L2,
@@ -161,11 +167,13 @@ __all__ = [
     "WeightedL1",
     "adaptive_range",
     "Zero",
+    "adaptive_proximal_gradient",
     "as_operator",
     "augmented_lagrangian",
     "backtracking_fista",
     "balanced_augmented_lagrangian",
     "block_krylov_svd",
+    "barzilai_borwein",
     "chambolle_dossal",
     "conjugate_gradient",
     "coordinate_descent",
@@ -175,6 +183,8 @@ __all__ = [
     "gradient_restart",
     "greatest_change",
     "greatest_scaled_change",
+    "greedy_fista",
+    "implicit",
     "ista",
     "largest_eigenvalue",
     "monotone_fista",
@@ -187,6 +197,9 @@ __all__ = [
     "power_iteration",
     "randomized_svd",
     "range_finder",
+    "one_step",
+    "power_iteration",
+    "proximal_step",
     "solve",
     "strongly_convex",
     "subspace_iteration",
