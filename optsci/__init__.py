@@ -18,6 +18,7 @@ F must never rise         values of f and g     ``monotone_fista``              
 L unknown                 values of f           ``backtracking_fista``            2 L R^2/(shrink (k+1)^2)
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
+lasso, a dense A          A (m, n), b (m,)      ``lasso`` ``lasso_path``          duality gap, certified
 ========================  ====================  ================================  =========================
 
 L is ``f.lipschitz()`` or ``1/step``.
@@ -48,6 +49,7 @@ from optsci.functions import (
     WeightedL1,
 )
 from optsci.iteration import Result, SolveError, Status, solve
+from optsci.lasso import LassoFit, LassoPath, lasso, lasso_path
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
 from optsci.momentum import (
     chambolle_dossal,
@@ -70,6 +72,8 @@ __all__ = [
     "Conjugate",
     "ElasticNet",
     "GroupL2",
+    "LassoFit",
+    "LassoPath",
     "LeastSquares",
     "Logistic",
     "Matrix",
@@ -96,6 +100,8 @@ __all__ = [
     "gradient_restart",
     "ista",
     "largest_eigenvalue",
+    "lasso",
+    "lasso_path",
     "monotone_fista",
     "nesterov",
     "no_momentum",
