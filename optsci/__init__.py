@@ -31,6 +31,7 @@ top k singular triplets    A(x), A.T(y)          ``randomized_svd``             
 the same, slow decay      the same              ``block_krylov_svd``              (1 + eps) s_{k+1}
 range to a tolerance      the same              ``adaptive_range``                certified
 psd A, one product        A(x)                  ``nystrom``                       nuclear norm of the tail
+lasso, a dense A          A (m, n), b (m,)      ``lasso`` ``lasso_path``          duality gap, certified
 ========================  ====================  ================================  =========================
 
 L is ``f.lipschitz()`` or ``1/step``.
@@ -88,6 +89,8 @@ from optsci.functions import (
     Zero,
 )
 from optsci.iteration import Instances, Result, SolveError, Status, solve
+from optsci.iteration import Result, SolveError, Status, solve
+from optsci.lasso import LassoFit, LassoPath, lasso, lasso_path
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
 from optsci.lowrank import (
     SVD,
@@ -141,6 +144,8 @@ __all__ = [
     "GroupL2Ball",
     "L2Ball",
     "L2Sphere",
+    "LassoFit",
+    "LassoPath",
     "LeastSquares",
     "Linear",
     "Logistic",
@@ -187,6 +192,8 @@ __all__ = [
     "implicit",
     "ista",
     "largest_eigenvalue",
+    "lasso",
+    "lasso_path",
     "monotone_fista",
     "nesterov",
     "no_momentum",
