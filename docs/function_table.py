@@ -46,7 +46,9 @@ def _row(module: str, function: type) -> str:
     summary = " ".join(text.split("\n\n")[0].split())
     source = re.search(r"^References?: (.+?)(?:\n\n|\Z)", text, re.S | re.M)
     if source is None:
-        source = re.search(r"^(?:References?|Sources?): (.+?)(?:\n\n|\Z)", sys.modules[module].__doc__ or "", re.S | re.M)
+        source = re.search(
+            r"^(?:References?|Sources?): (.+?)(?:\n\n|\Z)", sys.modules[module].__doc__ or "", re.S | re.M
+        )
     methods = ", ".join(name for name in METHODS if hasattr(function, name))
     math = re.search(r"^\.\. math::[ ]*(.*?)(?:\n\n(?=\S)|\Z)", text, re.S | re.M)
     formula = " ".join(math.group(1).split()).replace("&", "") if math else ""

@@ -5,10 +5,9 @@ from optsci.functions.box_section import BoxSection
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
 from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
 from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
-from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
 from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
-from optsci.functions.indicators import NM, Box, Nonnegative, Sparsity
+from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
@@ -30,10 +29,10 @@ __all__ = [
     "ExponentialCone",
     "Graph",
     "GroupL2",
+    "GroupL2Ball",
     "Halfspace",
     "Hyperplane",
     "Hyperslab",
-    "GroupL2Ball",
     "L2Ball",
     "L2Sphere",
     "LeastSquares",
@@ -41,15 +40,15 @@ __all__ = [
     "Logistic",
     "MoreauEnvelope",
     "Nonnegative",
+    "NonnegativeL1",
     "Nonpositive",
     "PolarCone",
-    "NonnegativeL1",
     "Quadratic",
     "Scaled",
     "SecondOrderCone",
     "SeparableSum",
-    "SparseSimplex",
     "SparseGroup",
+    "SparseSimplex",
     "Sparsity",
     "SquaredL2",
     "Translated",

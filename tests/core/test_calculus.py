@@ -70,8 +70,14 @@ def test_the_conjugate_of_a_norm_projects_on_the_ball_of_its_dual():
     ball = Conjugate(GroupL2(0.5))
     torch.testing.assert_close(ball.prox(v, 7.0), torch.tensor([[0.3, 0.4], [0.3, 0.4]]))
     torch.testing.assert_close(Conjugate(L1(0.5)).prox(v, 7.0), v.clamp(-0.5, 0.5))
-    with pytest.raises(TypeError, match=r"^Conjugate\(GroupL2\) has a prox but no value: GroupL2 has no `conjugate`"):
-        ball(v)
+
+
+def test_a_conjugate_without_closed_form_says_so():
+    f = Conjugate(Quadratic([[1.0]]))
+    with pytest.raises(
+        TypeError, match=r"^Conjugate\(Quadratic\) has a prox but no value: Quadratic has no `conjugate`"
+    ):
+        f(torch.ones(1))
 
 
 def test_the_conjugate_of_a_conjugate_is_the_function():
