@@ -13,9 +13,8 @@ METHODS = ("grad", "prox", "conjugate", "lmo")
 HEAD = """All functions
 =============
 
-What stands for f or g, by file. A function has exactly the methods it can honestly offer; *a rule* has those that the
-functions it is made of allow. The formula of the prox, or of the projection, is that of the docstring, where the arguments
-are explained.
+What stands for f or g, by file. A function has exactly the methods it can honestly offer; a rule has those that the
+functions it is made of allow. The formula of the prox is that of the docstring, where the arguments are explained.
 
 """
 
