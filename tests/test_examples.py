@@ -7,13 +7,77 @@ import runpy
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"plot_lasso", "plot_pruning"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "plot_batched_lasso",
+        "plot_lasso",
+        "plot_matrix_completion",
+        "plot_optimal_transport",
+        "plot_pruning",
+        "plot_sparse_inverse_covariance",
+        "plot_tv_denoising",
+    }
+
+
+def run_example(name: str, monkeypatch, **sizes: str) -> dict:
+    """Run an example as a script; ``sizes`` replaces pieces of its text, to make it smaller."""
+    monkeypatch.setattr(plt, "show", lambda: None)
+    path = EXAMPLES / f"{name}.py"
+    text = path.read_text(encoding="utf-8")
+    for old, new in sizes.values():
+        assert old in text
+        text = text.replace(old, new)
+    names: dict = {"__name__": "__main__"}
+    exec(compile(text, str(path), "exec"), names)
+    plt.close("all")
+    return names
+
+
+def test_batched_lasso(capsys, monkeypatch):
+    names = run_example("plot_batched_lasso", monkeypatch, batch=("B, m, n = 256,", "B, m, n = 24,"))
+    assert names["same"] == 24
+    assert names["difference"] <= 1e-12
+    assert "24 of 24 problems converged" in capsys.readouterr().out
+
+
+def test_matrix_completion(monkeypatch):
+    names = run_example(
+        "plot_matrix_completion", monkeypatch, size=("m, n, rank = 120, 80, 4", "m, n, rank = 60, 50, 3")
+    )
+    assert names["found"] >= 3
+    assert names["convex"] < 0.3
+    assert names["exact"] < 1e-6
+
+
+def test_tv_denoising(monkeypatch):
+    names = run_example("plot_tv_denoising", monkeypatch, size=("max_iter=300", "max_iter=100"))
+    gap = {name: run.history["gap"][-1] for name, run in names["runs"].items()}
+    assert 0 <= gap["accelerated"] < gap["Chambolle-Pock"]
+    assert names["psnr"](names["denoised"]) > names["psnr"](names["noisy"]) + 5
+
+
+def test_optimal_transport(monkeypatch):
+    names = run_example("plot_optimal_transport", monkeypatch, side=("side = 12", "side = 6"))
+    C, a, b = (names[name].numpy() for name in ("C", "a", "b"))
+    n = len(a)
+    rows, columns = np.kron(np.eye(n), np.ones(n)), np.kron(np.ones(n), np.eye(n))
+    best = linprog(C.ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.concatenate([a, b])).fun
+    assert names["cost"] == pytest.approx(best, rel=2e-3)
+    assert names["violation"] < 1e-3
+
+
+def test_sparse_inverse_covariance(monkeypatch):
+    names = run_example("plot_sparse_inverse_covariance", monkeypatch)
+    assert names["true_edges"] == names["p"] - 1
+    assert names["on_support"] < 1e-6
+    assert names["elsewhere"] <= 1 + 1e-6
 
 
 def test_lasso(capsys, monkeypatch):

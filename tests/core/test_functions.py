@@ -100,7 +100,7 @@ def tolerance(*sizes: Tensor) -> float:
 
 
 @with_method("prox", convex=True, dtype=False)
-@on_examples(6)
+@on_examples(4)
 def test_prox_satisfies_its_optimality_condition(case, data):
     # (v - p)/s is a subgradient of f at p, and that is what makes p the prox of a convex f.
     f, v, z, step = example(data, case)
@@ -111,7 +111,7 @@ def test_prox_satisfies_its_optimality_condition(case, data):
 
 
 @with_method("prox", convex=False, dtype=False)
-@on_examples(6)
+@on_examples(4)
 def test_prox_of_a_nonconvex_function_beats_its_competitors(case, data):
     f, v, z, step = example(data, case)
     p = f.prox(v, step)
@@ -141,7 +141,7 @@ def test_prox_agrees_with_brute_force(case):
 
 
 @with_method("prox", convex=True, dtype=False)
-@on_examples(6)
+@on_examples(4)
 def test_prox_is_firmly_nonexpansive(case, data):
     f, v, w, step = example(data, case)
     p, q = f.prox(v, step), f.prox(w, step)
@@ -189,7 +189,7 @@ def test_prox_with_a_tiny_step_stays_in_the_domain_and_its_value_falls_with_the_
 
 
 @with_method("prox", indicator=True, dtype=False)
-@on_examples(6)
+@on_examples(4)
 def test_projections_are_idempotent_and_land_in_the_set(case, data):
     f, v, _, step = example(data, case)
     p = f.prox(v, step)
@@ -201,7 +201,7 @@ def test_projections_are_idempotent_and_land_in_the_set(case, data):
 
 
 @with_method("lmo", "conjugate", dtype=False)
-@on_examples(6)
+@on_examples(4)
 def test_lmo_attains_the_support_function_in_the_set(case, data):
     # min over z in C of <d, z> is -(support function of C)(-d), and the minimiser lies in C.
     f, d, _, _ = example(data, case)
@@ -282,7 +282,7 @@ def test_gradient_is_itself_differentiable(case):
 
 
 @with_method("grad", "lipschitz", convex=True, dtype=False)
-@on_examples(6)
+@on_examples(4)
 def test_lipschitz_constant_bounds_the_gradient(case, data):
     # Cocoercivity, <g - h, x - y> >= ||g - h||^2 / L, implies both convexity and the bound.
     f, x, y, _ = example(data, case)
@@ -317,7 +317,7 @@ def test_moreau_decomposition(case, dtype):
 
 
 @with_method("prox", "conjugate", dtype=False)
-@on_examples(6)
+@on_examples(4)
 def test_closed_conjugate_has_the_prox_that_moreau_says(case, data):
     f, u, _, step = example(data, case)
     expected, found = Conjugate(f).prox(u, step), f.conjugate.prox(u, step)
@@ -325,7 +325,7 @@ def test_closed_conjugate_has_the_prox_that_moreau_says(case, data):
 
 
 @with_method("prox", "conjugate", dtype=False)
-@on_examples(6)
+@on_examples(4)
 def test_fenchel_equality_at_a_prox(case, data):
     f, v, _, step = example(data, case)
     p = f.prox(v, step)
