@@ -23,7 +23,8 @@ largest singular value    A(x), A.T(y)          ``power_iteration``             
 L is ``f.lipschitz()`` or ``1/step``.
 
 Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``; ``L2 L2Ball L2Sphere GroupL2
-GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
+GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``; ``Nuclear Spectral SpectralBall NuclearBall KyFan
+Schatten SpectralFunction EigenFunction``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
 Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate MoreauEnvelope``. Your own is any
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
@@ -36,9 +37,11 @@ from optsci.functions import (
     Box,
     Conjugate,
     CubedL2,
+    EigenFunction,
     ElasticNet,
     GroupL2,
     GroupL2Ball,
+    KyFan,
     L2Ball,
     L2Sphere,
     LeastSquares,
@@ -47,11 +50,17 @@ from optsci.functions import (
     MoreauEnvelope,
     Nonnegative,
     NonnegativeL1,
+    Nuclear,
+    NuclearBall,
     Quadratic,
     Scaled,
+    Schatten,
     SeparableSum,
     SparseGroup,
     Sparsity,
+    Spectral,
+    SpectralBall,
+    SpectralFunction,
     SquaredL2,
     Translated,
     WeightedL1,
@@ -80,9 +89,11 @@ __all__ = [
     "Box",
     "Conjugate",
     "CubedL2",
+    "EigenFunction",
     "ElasticNet",
     "GroupL2",
     "GroupL2Ball",
+    "KyFan",
     "L2Ball",
     "L2Sphere",
     "LeastSquares",
@@ -93,13 +104,19 @@ __all__ = [
     "Nonnegative",
     "NonnegativeL1",
     "NotPositiveDefiniteError",
+    "Nuclear",
+    "NuclearBall",
     "Quadratic",
     "Result",
     "Scaled",
+    "Schatten",
     "SeparableSum",
     "SolveError",
     "SparseGroup",
     "Sparsity",
+    "Spectral",
+    "SpectralBall",
+    "SpectralFunction",
     "SquaredL2",
     "Status",
     "Translated",

@@ -6,7 +6,9 @@ from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
 from optsci.functions.indicators import NM, Box, Nonnegative, Sparsity
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
+from optsci.functions.matrix import KyFan, Nuclear, NuclearBall, Schatten, Spectral, SpectralBall
 from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
+from optsci.functions.spectral import EigenFunction, SpectralFunction
 
 __all__ = [
     "L1",
@@ -16,9 +18,11 @@ __all__ = [
     "Box",
     "Conjugate",
     "CubedL2",
+    "EigenFunction",
     "ElasticNet",
     "GroupL2",
     "GroupL2Ball",
+    "KyFan",
     "L2Ball",
     "L2Sphere",
     "LeastSquares",
@@ -27,11 +31,17 @@ __all__ = [
     "MoreauEnvelope",
     "Nonnegative",
     "NonnegativeL1",
+    "Nuclear",
+    "NuclearBall",
     "Quadratic",
     "Scaled",
+    "Schatten",
     "SeparableSum",
     "SparseGroup",
     "Sparsity",
+    "Spectral",
+    "SpectralBall",
+    "SpectralFunction",
     "SquaredL2",
     "Translated",
     "WeightedL1",
