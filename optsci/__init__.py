@@ -22,9 +22,11 @@ largest singular value    A(x), A.T(y)          ``power_iteration``             
 
 L is ``f.lipschitz()`` or ``1/step``.
 
-Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``; ``L2 L2Ball L2Sphere GroupL2
-GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``; ``Nuclear Spectral SpectralBall NuclearBall KyFan
-Schatten SpectralFunction EigenFunction``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
+Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``;
+``L2 L2Ball L2Sphere GroupL2 GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``;
+``Nuclear NuclearBall Spectral SpectralBall KyFan Schatten SpectralFunction EigenFunction``;
+``Rank RankBall Stiefel PSD NegativeLogDet``;
+``Box Nonnegative Sparsity NM``; ``LeastSquares
 Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate MoreauEnvelope``. Your own is any
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
@@ -33,6 +35,7 @@ from optsci.functions import (
     L1,
     L2,
     NM,
+    PSD,
     Autodiff,
     Box,
     Conjugate,
@@ -48,11 +51,14 @@ from optsci.functions import (
     Linear,
     Logistic,
     MoreauEnvelope,
+    NegativeLogDet,
     Nonnegative,
     NonnegativeL1,
     Nuclear,
     NuclearBall,
     Quadratic,
+    Rank,
+    RankBall,
     Scaled,
     Schatten,
     SeparableSum,
@@ -62,6 +68,7 @@ from optsci.functions import (
     SpectralBall,
     SpectralFunction,
     SquaredL2,
+    Stiefel,
     Translated,
     WeightedL1,
     Zero,
@@ -85,6 +92,7 @@ __all__ = [
     "L1",
     "L2",
     "NM",
+    "PSD",
     "Autodiff",
     "Box",
     "Conjugate",
@@ -101,12 +109,15 @@ __all__ = [
     "Logistic",
     "Matrix",
     "MoreauEnvelope",
+    "NegativeLogDet",
     "Nonnegative",
     "NonnegativeL1",
     "NotPositiveDefiniteError",
     "Nuclear",
     "NuclearBall",
     "Quadratic",
+    "Rank",
+    "RankBall",
     "Result",
     "Scaled",
     "Schatten",
@@ -119,6 +130,7 @@ __all__ = [
     "SpectralFunction",
     "SquaredL2",
     "Status",
+    "Stiefel",
     "Translated",
     "WeightedL1",
     "Zero",

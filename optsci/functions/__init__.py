@@ -8,12 +8,15 @@ from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.matrix import KyFan, Nuclear, NuclearBall, Schatten, Spectral, SpectralBall
 from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
+from optsci.functions.rank import Rank, RankBall, Stiefel
+from optsci.functions.semidefinite import PSD, NegativeLogDet
 from optsci.functions.spectral import EigenFunction, SpectralFunction
 
 __all__ = [
     "L1",
     "L2",
     "NM",
+    "PSD",
     "Autodiff",
     "Box",
     "Conjugate",
@@ -29,11 +32,14 @@ __all__ = [
     "Linear",
     "Logistic",
     "MoreauEnvelope",
+    "NegativeLogDet",
     "Nonnegative",
     "NonnegativeL1",
     "Nuclear",
     "NuclearBall",
     "Quadratic",
+    "Rank",
+    "RankBall",
     "Scaled",
     "Schatten",
     "SeparableSum",
@@ -43,6 +49,7 @@ __all__ = [
     "SpectralBall",
     "SpectralFunction",
     "SquaredL2",
+    "Stiefel",
     "Translated",
     "WeightedL1",
     "Zero",

@@ -96,7 +96,7 @@ class SpectralBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
-        return map_singular_values(lambda s: s.clamp(max=self.radius), x)
+        return map_singular_values(lambda s: s.clamp(max=self.radius), x, lambda s: (s <= self.radius).all(-1))
 
     def lmo(self, d: Tensor) -> Tensor:
         """``-radius * U V^T``."""
@@ -182,7 +182,9 @@ class NuclearBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
-        return map_singular_values(lambda s: _capped(s, self.radius, self.radius), x)
+        return map_singular_values(
+            lambda s: _capped(s, self.radius, self.radius), x, lambda s: s.sum(-1) <= self.radius
+        )
 
     def lmo(self, d: Tensor) -> Tensor:
         """``-radius * u_1 v_1^T``, of the largest singular value of ``d``."""

@@ -159,8 +159,13 @@ def eigenvalues(x: Tensor) -> Tensor:
     return values
 
 
-def map_singular_values(h: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``U diag(h(s)) V^T``, for an ``h`` that commutes with changes of order and sign."""
+def map_singular_values(
+    h: Callable[[Tensor], Tensor], x: Tensor, keep: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """``U diag(h(s)) V^T``, for an ``h`` that commutes with changes of order and sign.
+
+    Where ``keep(s)`` (...,) is true, ``h`` is the identity nearby, and the matrix returns without rounding.
+    """
     U, s, Vh = _SVD.apply(_matrices(x))  # type: ignore[no-untyped-call]
     h_s = h(s)
     with torch.no_grad():
@@ -169,11 +174,11 @@ def map_singular_values(h: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         differences, sums = _divided(*pair, -1), _divided(*pair, 1)
         quotients = torch.diagonal(sums, dim1=-2, dim2=-1)
     out: Tensor = _Recompose.apply(x, h_s, U, Vh, differences, sums, quotients)  # type: ignore[no-untyped-call]
-    return out
+    return out if keep is None else torch.where(keep(s)[..., None, None], x, out)
 
 
-def map_eigenvalues(h: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``Q diag(h(w)) Q^T`` of the symmetric part, for an ``h`` that commutes with changes of order."""
+def map_eigenvalues(h: Callable[[Tensor], Tensor], x: Tensor, keep: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """``Q diag(h(w)) Q^T`` of the symmetric part, for an ``h`` that commutes with changes of order; likewise."""
     x = _symmetric(x)
     Q, w, Qh = _Eigh.apply(x)  # type: ignore[no-untyped-call]
     h_w = h(w)
@@ -181,7 +186,8 @@ def map_eigenvalues(h: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         apart, gap = _apart(w, descending=False)
         differences = _divided(h_w, w, h(apart), apart, gap, -1)
     out: Tensor = _Recompose.apply(x, h_w, Q, Qh, differences, differences, 0 * w)  # type: ignore[no-untyped-call]
-    return (out + out.mT) / 2
+    out = (out + out.mT) / 2
+    return out if keep is None else torch.where(keep(w)[..., None, None], x, out)
 
 
 def spectral_prox(prox: Prox, x: Tensor, step: float | Tensor) -> Tensor:

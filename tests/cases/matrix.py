@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import torch
+
 from cases.contract import Case
 from optsci import (
     L2,
+    PSD,
     EigenFunction,
     KyFan,
     L2Ball,
+    NegativeLogDet,
     Nuclear,
     NuclearBall,
+    Rank,
+    RankBall,
     Schatten,
     Spectral,
     SpectralBall,
     SpectralFunction,
     SquaredL2,
+    Stiefel,
 )
 
 SHAPES = ((1, 2), (3, 2), (2, 3, 3))
@@ -24,6 +31,12 @@ SQUARE = ((1, 1), (2, 2), (2, 3, 3))
 def symmetric(x):
     return (x + x.mT) / 2
 
+
+def definite(x):
+    return x @ x.mT + torch.eye(x.shape[-1], dtype=x.dtype)
+
+
+THIN = {"test_prox_agrees_with_brute_force": "no point of a grid is an orthogonal matrix"}
 
 CASES = [
     Case("Nuclear", lambda t: Nuclear(0.8), SHAPES, coupled=True),
@@ -39,6 +52,12 @@ CASES = [
     Case("SpectralFunction of L2Ball", lambda t: SpectralFunction(L2Ball(1.5)), SHAPES[1:], True, True, True, False),
     Case("EigenFunction of SquaredL2", lambda t: EigenFunction(SquaredL2(0.6)), SQUARE, coupled=True, points=symmetric),
     Case("EigenFunction of L2", lambda t: EigenFunction(L2(0.8)), SQUARE, coupled=True, points=symmetric),
+    Case("Rank", lambda t: Rank(0.8), SHAPES, convex=False, coupled=True),
+    Case("RankBall", lambda t: RankBall(1), SHAPES, False, True, True, exact=False),
+    Case("RankBall of rank 0", lambda t: RankBall(0), SHAPES, False, True, True, exact=False),
+    Case("Stiefel", lambda t: Stiefel(), ((1, 1), (3, 2), (2, 2, 3)), False, True, True, exact=False, without=THIN),
+    Case("PSD", lambda t: PSD(), SQUARE, True, True, True, exact=False, points=symmetric),
+    Case("NegativeLogDet", lambda t: NegativeLogDet(0.8), SQUARE, coupled=True, points=symmetric, interior=definite),
 ]  # fmt: skip
 
 METHODS = {
@@ -47,6 +66,11 @@ METHODS = {
     "Spectral": "prox conjugate",
     "NuclearBall": "prox conjugate lmo",
     "KyFan": "prox",
+    "Rank": "prox",
+    "RankBall": "prox",
+    "Stiefel": "prox",
+    "PSD": "prox",
+    "NegativeLogDet": "grad prox",
     "Schatten": "prox",
     "SpectralFunction": "grad prox conjugate lipschitz",
     "SpectralFunction of L2Ball": "prox conjugate lmo",
