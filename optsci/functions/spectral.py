@@ -149,13 +149,13 @@ class EigenFunction:
 
 def singular_values(x: Tensor) -> Tensor:
     """Singular values (..., min(m, n)) of matrices (..., m, n), decreasing; differentiable once."""
-    values: Tensor = _SVD.apply(_matrices(x))[1]  # type: ignore[no-untyped-call]
+    values: Tensor = _SVD.apply(_matrices(x))[1]
     return values
 
 
 def eigenvalues(x: Tensor) -> Tensor:
     """Eigenvalues (..., n) of the symmetric part of matrices (..., n, n), increasing; differentiable once."""
-    values: Tensor = _Eigh.apply(_symmetric(x))[1]  # type: ignore[no-untyped-call]
+    values: Tensor = _Eigh.apply(_symmetric(x))[1]
     return values
 
 
@@ -166,26 +166,26 @@ def map_singular_values(
 
     Where ``keep(s)`` (...,) is true, ``h`` is the identity nearby, and the matrix returns without rounding.
     """
-    U, s, Vh = _SVD.apply(_matrices(x))  # type: ignore[no-untyped-call]
+    U, s, Vh = _SVD.apply(_matrices(x))
     h_s = h(s)
     with torch.no_grad():
         apart, gap = _apart(s, descending=True)
         pair = (h_s, s, h(apart), apart, gap)
         differences, sums = _divided(*pair, -1), _divided(*pair, 1)
         quotients = torch.diagonal(sums, dim1=-2, dim2=-1)
-    out: Tensor = _Recompose.apply(x, h_s, U, Vh, differences, sums, quotients)  # type: ignore[no-untyped-call]
+    out: Tensor = _Recompose.apply(x, h_s, U, Vh, differences, sums, quotients)
     return out if keep is None else torch.where(keep(s)[..., None, None], x, out)
 
 
 def map_eigenvalues(h: Callable[[Tensor], Tensor], x: Tensor, keep: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """``Q diag(h(w)) Q^T`` of the symmetric part, for an ``h`` that commutes with changes of order; likewise."""
     x = _symmetric(x)
-    Q, w, Qh = _Eigh.apply(x)  # type: ignore[no-untyped-call]
+    Q, w, Qh = _Eigh.apply(x)
     h_w = h(w)
     with torch.no_grad():
         apart, gap = _apart(w, descending=False)
         differences = _divided(h_w, w, h(apart), apart, gap, -1)
-    out: Tensor = _Recompose.apply(x, h_w, Q, Qh, differences, differences, 0 * w)  # type: ignore[no-untyped-call]
+    out: Tensor = _Recompose.apply(x, h_w, Q, Qh, differences, differences, 0 * w)
     out = (out + out.mT) / 2
     return out if keep is None else torch.where(keep(w)[..., None, None], x, out)
 
@@ -228,22 +228,17 @@ class _SVD(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, _U: Tensor, slope: Tensor, _Vh: Tensor) -> Tensor:
         U, Vh = ctx.saved_tensors
-        return (U * slope[..., None, :]) @ Vh  # type: ignore[no-any-return]
+        return (U * slope[..., None, :]) @ Vh
 
 
-class _Eigh(torch.autograd.Function):
+class _Eigh(_SVD):
     """Eigenvalues of symmetric matrices, likewise."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         finite = x.isfinite().all(-1).all(-1)[..., None]
         w, Q = torch.linalg.eigh(torch.where(finite[..., None], x, 0))
         return Q, torch.where(finite, w, torch.nan), Q.mT.clone()
-
-    setup_context = _SVD.setup_context
-    backward = _SVD.backward
 
 
 class _Recompose(torch.autograd.Function):
