@@ -84,3 +84,7 @@ CVXPY = {
     "SpectralBall": ((3, 2), lambda cp, x: (0, [cp.sigma_max(x) <= 1.5])),
     "NuclearBall": ((3, 2), lambda cp, x: (0, [cp.normNuc(x) <= 1.5])),
 }
+
+PYPROXIMAL = {
+    "Nuclear": ((3, 2), lambda pp: pp.Nuclear((3, 2), sigma=0.8)),
+}

@@ -78,6 +78,13 @@ def test_prox_is_differentiable_in_the_weight():
         assert torch.autograd.gradcheck(lambda v, w, make=make: make(w).prox(v, 0.5), (v, w))
 
 
+def test_a_second_derivative_is_refused_not_wrong():
+    x = gaussian(torch.as_tensor, 3, 4).requires_grad_()
+    (slope,) = torch.autograd.grad(Nuclear().prox(x, 0.5).pow(3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(slope.sum(), x)
+
+
 # --- the projection behind the spectral and the Ky Fan norm -------------------------------------------------------
 
 
