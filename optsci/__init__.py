@@ -36,8 +36,11 @@ lasso, a dense A          A (m, n), b (m,)      ``lasso`` ``lasso_path``        
 
 L is ``f.lipschitz()`` or ``1/step``.
 
-Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``; ``L2 L2Ball L2Sphere GroupL2
-GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
+Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``;
+``L2 L2Ball L2Sphere GroupL2 GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``;
+``Nuclear NuclearBall Spectral SpectralBall KyFan Schatten SpectralFunction EigenFunction``;
+``Rank RankBall Stiefel PSD NegativeLogDet``;
+``Box Nonnegative Sparsity NM``; ``LeastSquares
 Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate MoreauEnvelope``. Your own is any
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
@@ -53,6 +56,7 @@ from optsci.functions import (
     NM,
     SCAD,
     Affine,
+    PSD,
     Autodiff,
     Binary,
     Box,
@@ -62,6 +66,7 @@ from optsci.functions import (
     Codebook,
     Conjugate,
     CubedL2,
+    EigenFunction,
     ElasticNet,
     Entropy,
     EpsilonInsensitive,
@@ -76,6 +81,7 @@ from optsci.functions import (
     Hyperplane,
     Hyperslab,
     KullbackLeibler,
+    KyFan,
     L2Ball,
     L2Sphere,
     LeastSquares,
@@ -93,9 +99,17 @@ from optsci.functions import (
     Pinball,
     PolarCone,
     Power,
+    NegativeLogDet,
+    Nonnegative,
+    NonnegativeL1,
+    Nuclear,
+    NuclearBall,
     Quadratic,
+    Rank,
+    RankBall,
     Scaled,
     SecondOrderCone,
+    Schatten,
     SeparableSum,
     SparseGroup,
     SparseSimplex,
@@ -104,6 +118,11 @@ from optsci.functions import (
     SquaredL2,
     SumPositive,
     TransformedL1,
+    Spectral,
+    SpectralBall,
+    SpectralFunction,
+    SquaredL2,
+    Stiefel,
     Translated,
     WeightedL1,
     Zero,
@@ -146,6 +165,7 @@ __all__ = [
     "SCAD",
     "SVD",
     "Affine",
+    "PSD",
     "Autodiff",
     "Binary",
     "Box",
@@ -156,6 +176,7 @@ __all__ = [
     "Conjugate",
     "CubedL2",
     "Eigen",
+    "EigenFunction",
     "ElasticNet",
     "Entropy",
     "EpsilonInsensitive",
@@ -171,6 +192,7 @@ __all__ = [
     "Hyperslab",
     "Instances",
     "KullbackLeibler",
+    "KyFan",
     "L2Ball",
     "L2Sphere",
     "LHalf",
@@ -185,6 +207,7 @@ __all__ = [
     "Matrix",
     "MoreauEnvelope",
     "NegativeLog",
+    "NegativeLogDet",
     "Nonnegative",
     "NonnegativeL1",
     "Nonpositive",
@@ -193,10 +216,15 @@ __all__ = [
     "Pinball",
     "PolarCone",
     "Power",
+    "Nuclear",
+    "NuclearBall",
     "Quadratic",
+    "Rank",
+    "RankBall",
     "Result",
     "Scaled",
     "SecondOrderCone",
+    "Schatten",
     "SeparableSum",
     "SolveError",
     "SparseGroup",
@@ -207,6 +235,12 @@ __all__ = [
     "Status",
     "SumPositive",
     "TransformedL1",
+    "Spectral",
+    "SpectralBall",
+    "SpectralFunction",
+    "SquaredL2",
+    "Status",
+    "Stiefel",
     "Translated",
     "WeightedL1",
     "Zero",

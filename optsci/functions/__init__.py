@@ -22,6 +22,11 @@ from optsci.functions.scalar_losses import (
     SquaredHinge,
     SumPositive,
 )
+from optsci.functions.matrix import KyFan, Nuclear, NuclearBall, Schatten, Spectral, SpectralBall
+from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
+from optsci.functions.rank import Rank, RankBall, Stiefel
+from optsci.functions.semidefinite import PSD, NegativeLogDet
+from optsci.functions.spectral import EigenFunction, SpectralFunction
 
 __all__ = [
     "L0",
@@ -31,6 +36,7 @@ __all__ = [
     "NM",
     "SCAD",
     "Affine",
+    "PSD",
     "Autodiff",
     "Binary",
     "Box",
@@ -40,6 +46,7 @@ __all__ = [
     "Codebook",
     "Conjugate",
     "CubedL2",
+    "EigenFunction",
     "ElasticNet",
     "Entropy",
     "EpsilonInsensitive",
@@ -54,6 +61,7 @@ __all__ = [
     "Hyperplane",
     "Hyperslab",
     "KullbackLeibler",
+    "KyFan",
     "L2Ball",
     "L2Sphere",
     "LHalf",
@@ -71,9 +79,17 @@ __all__ = [
     "Pinball",
     "PolarCone",
     "Power",
+    "NegativeLogDet",
+    "Nonnegative",
+    "NonnegativeL1",
+    "Nuclear",
+    "NuclearBall",
     "Quadratic",
+    "Rank",
+    "RankBall",
     "Scaled",
     "SecondOrderCone",
+    "Schatten",
     "SeparableSum",
     "SparseGroup",
     "SparseSimplex",
@@ -82,6 +98,11 @@ __all__ = [
     "SquaredL2",
     "SumPositive",
     "TransformedL1",
+    "Spectral",
+    "SpectralBall",
+    "SpectralFunction",
+    "SquaredL2",
+    "Stiefel",
     "Translated",
     "WeightedL1",
     "Zero",
