@@ -8,6 +8,7 @@ from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
+from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
 
 __all__ = [
     "L1",
@@ -15,9 +16,11 @@ __all__ = [
     "Affine",
     "Autodiff",
     "Binary",
+    "Birkhoff",
     "Box",
     "BoxSection",
     "BoxSupport",
+    "CappedSimplex",
     "Codebook",
     "Conjugate",
     "ElasticNet",
@@ -41,5 +44,6 @@ __all__ = [
     "Sparsity",
     "SquaredL2",
     "Translated",
+    "TransportPolytope",
     "WeightedL1",
 ]
