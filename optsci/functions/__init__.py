@@ -6,6 +6,7 @@ from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, Separab
 from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
 from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
+from optsci.functions.intersection import Intersection
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
 from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
@@ -30,6 +31,7 @@ __all__ = [
     "Halfspace",
     "Hyperplane",
     "Hyperslab",
+    "Intersection",
     "LeastSquares",
     "Logistic",
     "MoreauEnvelope",

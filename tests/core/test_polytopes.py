@@ -32,8 +32,8 @@ def test_capped_simplex_minimises_at_the_best_corner(k):
     torch.testing.assert_close((d * z).sum(-1), best)
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e3])
-@pytest.mark.parametrize("n", [1, 2, 7, 20])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e6])
+@pytest.mark.parametrize("n", [1, 2, 7, 30])
 def test_doubly_stochastic_projection_is_optimal_to_machine_precision(n, scale):
     v = scale * torch.randn(3, n, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
     v[1] = v[1].round()  # ties
