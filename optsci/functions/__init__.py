@@ -27,6 +27,10 @@ from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
 from optsci.functions.rank import Rank, RankBall, Stiefel
 from optsci.functions.semidefinite import PSD, NegativeLogDet
 from optsci.functions.spectral import EigenFunction, SpectralFunction
+from optsci.functions.intersection import Intersection
+from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
+from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
+from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
 
 __all__ = [
     "L0",
@@ -39,10 +43,12 @@ __all__ = [
     "PSD",
     "Autodiff",
     "Binary",
+    "Birkhoff",
     "Box",
     "BoxSection",
     "BoxSupport",
     "CappedL1",
+    "CappedSimplex",
     "Codebook",
     "Conjugate",
     "CubedL2",
@@ -66,6 +72,7 @@ __all__ = [
     "L2Sphere",
     "LHalf",
     "LTwoThirds",
+    "Intersection",
     "LeastSquares",
     "Linear",
     "LogSum",
@@ -104,6 +111,7 @@ __all__ = [
     "SquaredL2",
     "Stiefel",
     "Translated",
+    "TransportPolytope",
     "WeightedL1",
     "Zero",
 ]

@@ -203,12 +203,12 @@ def _onto_curved_face(x: Tensor) -> Tensor:
         low, high = _bracket(r.detach(), s.detach())
         for _ in range(2 + 8 * x.element_size()):
             middle = low + (high - low) / 2
-            positive = _residual(middle, r, s, t)[0] > 0
+            positive = _residual(middle, r, s, t) > 0
             low, high = torch.where(positive, low, middle), torch.where(positive, middle, high)
         rho = torch.where(r.isnan() | s.isnan() | t.isnan(), torch.nan, low + (high - low) / 2)
-        slope = _residual(rho, r, s, t)[1]
+        slope = _slope(rho, r, s)
     # The value of rho stays, for bisection has found it: only the derivative is that of Newton's step.
-    change = _residual(rho, r, s, t)[0] / torch.where(slope > 0, slope, 1)
+    change = _residual(rho, r, s, t) / torch.where(slope > 0, slope, 1)
     rho = rho - (change - change.detach())
     sigma, mu = _coordinates(rho, r, s)
     # sigma e^rho = t + mu e^-rho at the root; of both forms the one without overflow, and a multiple of a vector of
@@ -235,12 +235,19 @@ def _bracket(r: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def _residual(rho: Tensor, r: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """``h(rho) = sigma e^rho - mu e^-rho - t`` and its derivative, both times ``e^-|rho|``, lest they overflow."""
+def _residual(rho: Tensor, r: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    """``h(rho) = sigma e^rho - mu e^-rho - t``, times ``e^-|rho|``, lest it overflow."""
+    sigma, mu = _coordinates(rho, r, s)
+    small = (-rho.abs()).exp()
+    square = small * small
+    return torch.where(rho > 0, sigma - mu * square, sigma * square - mu) - t * small
+
+
+def _slope(rho: Tensor, r: Tensor, s: Tensor) -> Tensor:
+    """``h'(rho)``, times the same."""
     sigma, mu = _coordinates(rho, r, s)
     d = rho.square() - rho + 1
     d_sigma = (r - (2 * rho - 1) * sigma) / d
     d_mu = (-s - (2 * rho - 1) * mu) / d
     up, down = (2 * rho.clamp(max=0)).exp(), (-2 * rho.clamp(min=0)).exp()
-    small = (-rho.abs()).exp()
-    return sigma * up - mu * down - t * small, (sigma + d_sigma) * up + (mu - d_mu) * down
+    return (sigma + d_sigma) * up + (mu - d_mu) * down
