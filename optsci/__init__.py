@@ -26,6 +26,9 @@ largest singular value    A(x), A.T(y)          ``power_iteration``             
 
 L is ``f.lipschitz()`` or ``1/step``.
 
+When to stop besides ``tol``: ``solve(…, stop=gap(lasso_duality_gap(A, b, w), 1e-6) | max_seconds(60))``, of the rules
+``absolute_change relative_change gap kkt max_seconds patience`` and your own ``Rule``.
+
 Functions: ``L1 WeightedL1 SquaredL2 ElasticNet GroupL2``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
 Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate MoreauEnvelope``. Your own is any
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
@@ -65,6 +68,16 @@ from optsci.momentum import (
 )
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
+from optsci.stopping import (
+    Rule,
+    absolute_change,
+    gap,
+    kkt,
+    lasso_duality_gap,
+    max_seconds,
+    patience,
+    relative_change,
+)
 
 __version__ = "0.1.0"
 
@@ -84,6 +97,7 @@ __all__ = [
     "NotPositiveDefiniteError",
     "Quadratic",
     "Result",
+    "Rule",
     "Scaled",
     "SeparableSum",
     "SolveError",
@@ -92,6 +106,7 @@ __all__ = [
     "Status",
     "Translated",
     "WeightedL1",
+    "absolute_change",
     "adaptive_proximal_gradient",
     "as_operator",
     "backtracking_fista",
@@ -101,17 +116,23 @@ __all__ = [
     "damped_cholesky",
     "fista",
     "function_restart",
+    "gap",
     "gradient_restart",
     "greedy_fista",
     "implicit",
     "ista",
+    "kkt",
     "largest_eigenvalue",
+    "lasso_duality_gap",
+    "max_seconds",
     "monotone_fista",
     "nesterov",
     "no_momentum",
     "one_step",
+    "patience",
     "power_iteration",
     "proximal_step",
+    "relative_change",
     "solve",
     "strongly_convex",
 ]
