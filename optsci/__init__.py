@@ -19,6 +19,7 @@ L unknown                 values of f           ``backtracking_fista``          
 L unknown, no values      f.grad, g.prox        ``adaptive_proximal_gradient``    x_k converges
 L unknown, few steps      values of f and g     ``barzilai_borwein``              max of the last F falls
 few steps, L known        f.grad, g.prox, L     ``greedy_fista``                  fast in practice
+f ill-conditioned         values of f and g     ``panoc``                         envelope falls; L-BFGS steps
 derivative of x*(theta)   x = T(x, theta)       ``implicit``, ``one_step``        exact; off by the rate
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
@@ -68,6 +69,7 @@ from optsci.momentum import (
 )
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
+from optsci.quasi_newton import panoc
 from optsci.stopping import (
     Rule,
     absolute_change,
@@ -129,6 +131,7 @@ __all__ = [
     "nesterov",
     "no_momentum",
     "one_step",
+    "panoc",
     "patience",
     "power_iteration",
     "proximal_step",
