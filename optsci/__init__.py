@@ -20,6 +20,8 @@ L unknown, no values      f.grad, g.prox        ``adaptive_proximal_gradient``  
 L unknown, few steps      values of f and g     ``barzilai_borwein``              max of the last F falls
 few steps, L known        f.grad, g.prox, L     ``greedy_fista``                  fast in practice
 f ill-conditioned         values of f and g     ``panoc``                         envelope falls; L-BFGS steps
+min f over C              f.grad, C.lmo         ``frank_wolfe``                   2 L diam(C)^2/(k+2)
+min f - h, both convex    argmin f - <u, x>     ``dca``                           F falls
 derivative of x*(theta)   x = T(x, theta)       ``implicit``, ``one_step``        exact; off by the rate
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
@@ -37,6 +39,7 @@ object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 
 from optsci.adaptive_gradient import adaptive_proximal_gradient, barzilai_borwein, greedy_fista
 from optsci.differentiation import implicit, one_step, proximal_step
+from optsci.frank_wolfe import dca, frank_wolfe, open_loop, short_step
 from optsci.functions import (
     L1,
     NM,
@@ -116,7 +119,9 @@ __all__ = [
     "chambolle_dossal",
     "conjugate_gradient",
     "damped_cholesky",
+    "dca",
     "fista",
+    "frank_wolfe",
     "function_restart",
     "gap",
     "gradient_restart",
@@ -131,11 +136,13 @@ __all__ = [
     "nesterov",
     "no_momentum",
     "one_step",
+    "open_loop",
     "panoc",
     "patience",
     "power_iteration",
     "proximal_step",
     "relative_change",
+    "short_step",
     "solve",
     "strongly_convex",
 ]
