@@ -19,7 +19,7 @@ L unknown                 values of f           ``backtracking_fista``          
 L unknown, no values      f.grad, g.prox        ``adaptive_proximal_gradient``    x_k converges
 L unknown, few steps      values of f and g     ``barzilai_borwein``              max of the last F falls
 few steps, L known        f.grad, g.prox, L     ``greedy_fista``                  fast in practice
-f ill-conditioned         values of f and g     ``panoc``                         envelope falls; L-BFGS steps
+f ill-conditioned         values of f and g     ``panoc``                         its envelope falls
 min f over C              f.grad, C.lmo         ``frank_wolfe``                   2 L diam(C)^2/(k+2)
 min f - h, both convex    argmin f - <u, x>     ``dca``                           F falls
 derivative of x*(theta)   x = T(x, theta)       ``implicit``, ``one_step``        exact; off by the rate
