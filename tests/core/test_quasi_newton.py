@@ -41,13 +41,13 @@ def test_half_the_gradients_of_restarted_fista_where_f_is_ill_conditioned():
     quadratic = ridge(condition=1e4)
     for f, g, start in (logistic(), (quadratic.f, quadratic.g, quadratic.start)):
         runs = [
-            solve(algorithm(f, g, start), tol=1e-10, max_iter=5000)
+            solve(algorithm(f, g, start), tol=1e-7, max_iter=5000)
             for algorithm in (panoc, partial(fista, restart=gradient_restart))
         ]
         assert [run.status for run in runs] == [Status.CONVERGED] * 2
         assert 2 * runs[0].iterations <= runs[1].iterations  # one gradient a state, in both
         objectives = [(f(run.x) + g(run.x)).item() for run in runs]
-        assert objectives[0] <= objectives[1] + 1e-9 * abs(objectives[1])
+        assert objectives[0] <= objectives[1] + 1e-8 * abs(objectives[1])
 
 
 def test_a_third_fewer_gradients_on_the_large_lasso():
