@@ -19,6 +19,9 @@ L unknown                 values of f           ``backtracking_fista``          
 L unknown, no values      f.grad, g.prox        ``adaptive_proximal_gradient``    x_k converges
 L unknown, few steps      values of f and g     ``barzilai_borwein``              max of the last F falls
 few steps, L known        f.grad, g.prox, L     ``greedy_fista``                  fast in practice
+f ill-conditioned         values of f and g     ``panoc``                         its envelope falls
+min f over C              f.grad, C.lmo         ``frank_wolfe``                   2 L diam(C)^2/(k+2)
+min f - h, both convex    argmin f - <u, x>     ``dca``                           F falls
 derivative of x*(theta)   x = T(x, theta)       ``implicit``, ``one_step``        exact; off by the rate
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
@@ -41,6 +44,10 @@ Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``;
 ``Nuclear NuclearBall Spectral SpectralBall KyFan Schatten SpectralFunction EigenFunction``;
 ``Rank RankBall Stiefel PSD NegativeLogDet``;
 ``Box Nonnegative Sparsity NM``; ``LeastSquares
+When to stop besides ``tol``: ``solve(…, stop=gap(lasso_duality_gap(A, b, w), 1e-6) | max_seconds(60))``, of the rules
+``absolute_change relative_change gap kkt max_seconds patience`` and your own ``Rule``.
+
+Functions: ``L1 WeightedL1 SquaredL2 ElasticNet GroupL2``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
 Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate MoreauEnvelope``. Your own is any
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
@@ -48,6 +55,7 @@ object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 from optsci.adaptive_gradient import adaptive_proximal_gradient, barzilai_borwein, greedy_fista
 from optsci.alternating import coordinate_descent, greatest_change, greatest_scaled_change, palm
 from optsci.differentiation import implicit, one_step, proximal_step
+from optsci.frank_wolfe import dca, frank_wolfe, open_loop, short_step
 from optsci.functions import (
     L0,
     L1,
@@ -157,6 +165,17 @@ from optsci.momentum import (
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.penalty import augmented_lagrangian, balanced_augmented_lagrangian, penalty_continuation
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
+from optsci.quasi_newton import panoc
+from optsci.stopping import (
+    Rule,
+    absolute_change,
+    gap,
+    kkt,
+    lasso_duality_gap,
+    max_seconds,
+    patience,
+    relative_change,
+)
 
 __version__ = "0.1.0"
 
@@ -229,6 +248,7 @@ __all__ = [
     "Rank",
     "RankBall",
     "Result",
+    "Rule",
     "Scaled",
     "SecondOrderCone",
     "Schatten",
@@ -252,6 +272,7 @@ __all__ = [
     "TransportPolytope",
     "WeightedL1",
     "Zero",
+    "absolute_change",
     "adaptive_proximal_gradient",
     "adaptive_range",
     "as_operator",
@@ -264,17 +285,23 @@ __all__ = [
     "conjugate_gradient",
     "coordinate_descent",
     "damped_cholesky",
+    "dca",
     "fista",
+    "frank_wolfe",
     "function_restart",
+    "gap",
     "gradient_restart",
     "greatest_change",
     "greatest_scaled_change",
     "greedy_fista",
     "implicit",
     "ista",
+    "kkt",
     "largest_eigenvalue",
     "lasso",
     "lasso_path",
+    "lasso_duality_gap",
+    "max_seconds",
     "monotone_fista",
     "nesterov",
     "no_momentum",
@@ -287,6 +314,13 @@ __all__ = [
     "proximal_step",
     "randomized_svd",
     "range_finder",
+    "open_loop",
+    "panoc",
+    "patience",
+    "power_iteration",
+    "proximal_step",
+    "relative_change",
+    "short_step",
     "solve",
     "strongly_convex",
     "subspace_iteration",

@@ -125,7 +125,7 @@ class _Implicit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Any, ...]:
         x, *parameters = ctx.saved_tensors
-        _, pull = torch.func.vjp(ctx.fixed_point, x, *parameters)
+        pull = torch.func.vjp(ctx.fixed_point, x, *parameters)[1]
         w = _gmres(lambda w: w - pull(w)[0], u, ctx.iterations)
         return None, None, None, *pull(w)[1:]
 
