@@ -35,18 +35,23 @@ from optsci.functions import (
     Conjugate,
     ElasticNet,
     GroupL2,
+    L1Ball,
     LeastSquares,
+    LInf,
     Logistic,
+    Max,
     MoreauEnvelope,
     Nonnegative,
     Quadratic,
     Scaled,
     SeparableSum,
+    Simplex,
     Sparsity,
     SquaredL2,
     Translated,
     WeightedL1,
 )
+from optsci.functions.simplex import project_simplex
 from optsci.iteration import Result, SolveError, Status, solve
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
 from optsci.momentum import (
@@ -70,9 +75,12 @@ __all__ = [
     "Conjugate",
     "ElasticNet",
     "GroupL2",
+    "L1Ball",
+    "LInf",
     "LeastSquares",
     "Logistic",
     "Matrix",
+    "Max",
     "MoreauEnvelope",
     "Nonnegative",
     "NotPositiveDefiniteError",
@@ -80,6 +88,7 @@ __all__ = [
     "Result",
     "Scaled",
     "SeparableSum",
+    "Simplex",
     "SolveError",
     "Sparsity",
     "SquaredL2",
@@ -100,6 +109,7 @@ __all__ = [
     "nesterov",
     "no_momentum",
     "power_iteration",
+    "project_simplex",
     "solve",
     "strongly_convex",
 ]
