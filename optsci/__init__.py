@@ -30,6 +30,7 @@ object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 from optsci.functions import (
     L1,
     NM,
+    SLOPE,
     Autodiff,
     Box,
     Conjugate,
@@ -40,18 +41,23 @@ from optsci.functions import (
     LInf,
     Logistic,
     Max,
+    MonotoneCone,
     MoreauEnvelope,
     Nonnegative,
+    Permutahedron,
     Quadratic,
     Scaled,
     SeparableSum,
     Simplex,
     Sparsity,
+    SquaredL1,
     SquaredL2,
+    SumLargest,
     Translated,
     WeightedL1,
 )
 from optsci.functions.simplex import project_simplex
+from optsci.functions.sorted_norms import OWL
 from optsci.iteration import Result, SolveError, Status, solve
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
 from optsci.momentum import (
@@ -70,6 +76,8 @@ __version__ = "0.1.0"
 __all__ = [
     "L1",
     "NM",
+    "OWL",
+    "SLOPE",
     "Autodiff",
     "Box",
     "Conjugate",
@@ -81,9 +89,11 @@ __all__ = [
     "Logistic",
     "Matrix",
     "Max",
+    "MonotoneCone",
     "MoreauEnvelope",
     "Nonnegative",
     "NotPositiveDefiniteError",
+    "Permutahedron",
     "Quadratic",
     "Result",
     "Scaled",
@@ -91,8 +101,10 @@ __all__ = [
     "Simplex",
     "SolveError",
     "Sparsity",
+    "SquaredL1",
     "SquaredL2",
     "Status",
+    "SumLargest",
     "Translated",
     "WeightedL1",
     "as_operator",
