@@ -7,6 +7,7 @@ from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
 from optsci.functions.simplex import L1Ball, LInf, Max, Simplex
 from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
+from optsci.functions.total_variation import FusedLasso, TotalVariation1D
 
 __all__ = [
     "L1",
@@ -16,6 +17,7 @@ __all__ = [
     "Box",
     "Conjugate",
     "ElasticNet",
+    "FusedLasso",
     "GroupL2",
     "L1Ball",
     "LInf",
@@ -34,6 +36,7 @@ __all__ = [
     "SquaredL1",
     "SquaredL2",
     "SumLargest",
+    "TotalVariation1D",
     "Translated",
     "WeightedL1",
 ]
