@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from optsci import L1Ball, LInf, Max, Simplex, project_simplex
+from optsci.functions.simplex import _by_sort, simplex_threshold
 
 
 def by_bisection(x, radius):
@@ -23,6 +24,12 @@ def by_bisection(x, radius):
 def test_projection_on_the_simplex_agrees_with_bisection(n, radius):
     x = torch.randn(n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
     torch.testing.assert_close(project_simplex(x, radius), by_bisection(x, radius), rtol=0, atol=1e-12)
+
+
+def test_thresholds_by_sorting_and_by_the_kernel_agree():
+    x = torch.randn(20, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).mul(3).round()
+    radius = torch.linspace(0, 30, 20, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(simplex_threshold(x, radius), _by_sort(x, radius))
 
 
 def test_every_vector_of_a_batch_has_its_own_radius():
