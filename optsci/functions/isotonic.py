@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,7 +96,8 @@ class Permutahedron:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
         self._require_length(x)
-        u, order = x.sort(dim=-1, descending=True)
+        order = decreasing_order(x)
+        u = x.gather(-1, order)
         return torch.zeros_like(x).scatter(-1, order, u + isotonic_regression(self.w - u))
 
     def lmo(self, d: Tensor) -> Tensor:
@@ -135,6 +137,34 @@ class _Isotonic(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int], x: Tensor) -> tuple[Tensor, int]:
         return isotonic_regression(x.movedim(in_dims[0], 0)), 0
+
+
+def decreasing_order(x: Tensor) -> Tensor:
+    """Indices that sort every vector decreasingly; on the CPU by NumPy, in half the time of torch."""
+    order: Tensor = _Order.apply(x)  # type: ignore[no-untyped-call]
+    return order
+
+
+class _Order(torch.autograd.Function):
+    """Indices without a derivative."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return x.argsort(dim=-1, descending=True)
+        return torch.from_numpy(np.argsort(x.detach().neg().numpy(), axis=-1))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> None:
+        return None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], x: Tensor) -> tuple[Tensor, int]:
+        return decreasing_order(x.movedim(in_dims[0], 0)), 0
 
 
 def run_labels(x: Tensor) -> Tensor:

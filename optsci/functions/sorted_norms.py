@@ -17,7 +17,7 @@ from torch import Tensor
 
 from optsci._tensor import as_scalar, as_tensor, require_fit, require_nonnegative
 from optsci.functions.calculus import scaled
-from optsci.functions.isotonic import isotonic_regression
+from optsci.functions.isotonic import decreasing_order, isotonic_regression
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,8 @@ class SLOPE:
         """Isotonic regression of the sorted magnitudes; ``step`` may differ from vector to vector."""
         self._require_length(x)
         require_fit(step, x[..., :1], "step")
-        u, order = x.abs().sort(dim=-1, descending=True)
+        order = decreasing_order(x.abs())
+        u = x.abs().gather(-1, order)
         z = -isotonic_regression(step * self.weights - u)
         return x.sign() * torch.zeros_like(x).scatter(-1, order, z.clamp(min=0))
 
