@@ -31,6 +31,13 @@ from optsci.functions.intersection import Intersection
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
 from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
+from optsci.functions.indicators import NM, Box, Nonnegative, Sparsity
+from optsci.functions.isotonic import MonotoneCone, Permutahedron
+from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
+from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
+from optsci.functions.simplex import L1Ball, LInf, Max, Simplex
+from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
+from optsci.functions.total_variation import FusedLasso, TotalVariation1D
 
 __all__ = [
     "L0",
@@ -41,6 +48,7 @@ __all__ = [
     "SCAD",
     "Affine",
     "PSD",
+    "SLOPE",
     "Autodiff",
     "Binary",
     "Birkhoff",
@@ -73,11 +81,17 @@ __all__ = [
     "LHalf",
     "LTwoThirds",
     "Intersection",
+    "FusedLasso",
+    "GroupL2",
+    "L1Ball",
+    "LInf",
     "LeastSquares",
     "Linear",
     "LogSum",
     "Logistic",
     "LogisticLoss",
+    "Max",
+    "MonotoneCone",
     "MoreauEnvelope",
     "NegativeLog",
     "Nonnegative",
@@ -91,6 +105,7 @@ __all__ = [
     "NonnegativeL1",
     "Nuclear",
     "NuclearBall",
+    "Permutahedron",
     "Quadratic",
     "Rank",
     "RankBall",
@@ -110,6 +125,12 @@ __all__ = [
     "SpectralFunction",
     "SquaredL2",
     "Stiefel",
+    "Simplex",
+    "Sparsity",
+    "SquaredL1",
+    "SquaredL2",
+    "SumLargest",
+    "TotalVariation1D",
     "Translated",
     "TransportPolytope",
     "WeightedL1",

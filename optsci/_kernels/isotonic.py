@@ -1,0 +1,32 @@
+"""Isotonic regression by pooling adjacent violators, in one pass over every row."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def isotonic(rows, out):  # type: ignore[no-untyped-def]
+    """Write into ``out`` the nearest nondecreasing sequence of every row; a row with NaN becomes NaN."""
+    n = rows.shape[1]
+    means, starts = np.empty(n), np.empty(n + 1, np.int64)
+    for r in range(rows.shape[0]):
+        blocks, spoilt = 0, False
+        for i in range(n):
+            mean, start = np.float64(rows[r, i]), i
+            spoilt = spoilt or np.isnan(mean)
+            # Equal means are pooled as well, so that the runs of equal values are the blocks.
+            while blocks > 0 and means[blocks - 1] >= mean:
+                blocks -= 1
+                left, right = start - starts[blocks], i + 1 - start
+                # This mean lies between the two, whatever the rounding of a long sum.
+                mean += (means[blocks] - mean) * (left / (left + right))
+                start = starts[blocks]
+            means[blocks], starts[blocks] = mean, start
+            blocks += 1
+        starts[blocks] = n
+        for block in range(blocks):
+            value = np.nan if spoilt else means[block]
+            for i in range(starts[block], starts[block + 1]):
+                out[r, i] = value
