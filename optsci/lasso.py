@@ -11,8 +11,8 @@ the objective is from the optimum. The dual point is the scaled residual,
 Weights are passed from the largest to the smallest. The strong rule proposes the columns of the next weight, the Gram
 matrix of all columns met so far is kept and grown, and coordinate descent runs on it in compiled code; then the
 correlations of the other columns are looked at, those that break the optimality conditions join, until the gap is
-small enough. A column that lay well below the weight at an earlier residual cannot have come above it since, by
-:math:`|a_j^T r| \le |a_j^T r'| + \|a_j\| \|r - r'\|`, and is not visited.
+small enough. A column that lay well below the weight at an earlier residual :math:`r'` cannot have come above it since, by
+:math:`|a_j^T r| \le |t| |a_j^T r'| + \|a_j\| \|r - t r'\|` for every t, and is not visited.
 
 Sources: Friedman, Hastie and Tibshirani, J. Stat. Softw. 33 (2010) 1; Tibshirani et al., J. R. Stat. Soc. B 74
 (2012) 245 (strong rules); Fercoq, Gramfort and Salmon, ICML (2015), arXiv 1505.03410 (duality gap, safe bounds);
@@ -214,8 +214,9 @@ class _Descent:
     def _certify(self, weight: float) -> float:
         """Return the duality gap over all columns, and bring `correlation` up to date where it can matter."""
         r = self._residual()
-        change = np.linalg.norm(r - self.reference_residual)
-        bound = np.abs(self.reference) + change * self.norms
+        r0 = self.reference_residual
+        share = (r @ r0) / (r0 @ r0) if r0.any() else 0.0
+        bound = abs(share) * np.abs(self.reference) + np.linalg.norm(r - share * r0) * self.norms
         near = np.flatnonzero(bound > weight)
         if len(near) > 0.25 * len(bound):
             self.correlation = r @ self.A
