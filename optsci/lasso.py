@@ -11,8 +11,8 @@ the objective is from the optimum. The dual point is the scaled residual,
 Weights are passed from the largest to the smallest. The strong rule proposes the columns of the next weight, the Gram
 matrix of all columns met so far is kept and grown, and coordinate descent runs on it in compiled code; then the
 correlations of the other columns are looked at, those that break the optimality conditions join, until the gap is
-small enough. A column that lay well below the weight at an earlier residual :math:`r'` cannot have come above it since, by
-:math:`|a_j^T r| \le |t| |a_j^T r'| + \|a_j\| \|r - t r'\|` for every t, and is not visited.
+small enough. A column that lay well below the weight at an earlier residual :math:`r'` cannot have come above it
+since, by :math:`|a_j^T r| \le |t| |a_j^T r'| + \|a_j\| \|r - t r'\|` for every t, and is not visited.
 
 Sources: Friedman, Hastie and Tibshirani, J. Stat. Softw. 33 (2010) 1; Tibshirani et al., J. R. Stat. Soc. B 74
 (2012) 245 (strong rules); Fercoq, Gramfort and Salmon, ICML (2015), arXiv 1505.03410 (duality gap, safe bounds);
