@@ -11,8 +11,8 @@ the objective is from the optimum. The dual point is the scaled residual,
 Weights are passed from the largest to the smallest. The strong rule proposes the columns of the next weight, the Gram
 matrix of all columns met so far is kept and grown, and coordinate descent runs on it in compiled code; then the
 correlations of the other columns are looked at, those that break the optimality conditions join, until the gap is
-small enough. A column that lay well below the weight at an earlier residual cannot have come above it since, by
-:math:`|a_j^T r| \le |a_j^T r'| + \|a_j\| \|r - r'\|`, and is not visited.
+small enough. A column that lay well below the weight at an earlier residual :math:`r'` cannot have come above it
+since, by :math:`|a_j^T r| \le |t| |a_j^T r'| + \|a_j\| \|r - t r'\|` for every t, and is not visited.
 
 Sources: Friedman, Hastie and Tibshirani, J. Stat. Softw. 33 (2010) 1; Tibshirani et al., J. R. Stat. Soc. B 74
 (2012) 245 (strong rules); Fercoq, Gramfort and Salmon, ICML (2015), arXiv 1505.03410 (duality gap, safe bounds);
@@ -34,10 +34,11 @@ from optsci._tensor import as_finite, as_tensor, require_positive
 
 CACHED_COLUMNS = 4096  # Gram matrix of 128 MiB; more only where the solution itself has more nonzeros
 OUTER = 60  # rounds of certificates for a weight; 2 or 3 are the rule
+STALLS = 3  # rounds without new columns that do not halve the gap: rounding has the last word
 EPOCHS = 2000  # passes between two certificates
-SHARE = 0.75  # of the weight: columns below are not proposed, however large the step between two weights
-ROUGH = 0.5  # inner gap over the wanted one, once all violating columns are in
-FIRST, GROWTH = 128, 1  # columns that may join in a round: so many, or so many for every nonzero
+SHARE = 0.9  # of the weight: columns below are not proposed, however large the step between two weights
+ROUGH = 0.8  # inner gap over the wanted one, once all violating columns are in
+FIRST, GROWTH = 64, 0.5  # columns that may join in a round: so many, or so many for every nonzero
 
 
 class LassoPath(NamedTuple):
@@ -100,8 +101,10 @@ def lasso_path(
         x[k, descent.columns] = descent.x
         gaps.append(gap)
         iterations.append(passes)
-    gap = torch.tensor(gaps, dtype=torch.float64)
-    return LassoPath(weights.to(b.dtype), torch.from_numpy(x).T.to(b.dtype), gap, torch.tensor(iterations), gap <= tol)
+    certified = torch.tensor(gaps, dtype=torch.float64)
+    return LassoPath(
+        weights.to(b.dtype), torch.from_numpy(x).T.to(b.dtype), certified, torch.tensor(iterations), certified <= tol
+    )
 
 
 def lasso(A: Any, b: Any, weight: float, *, tol: float = 1e-6, x0: Any = None) -> LassoFit:
@@ -181,26 +184,26 @@ class _Descent:
         target, gap, passes = tol * half_square, half_square, 0
         strong = max(2 * weight - self.last_weight, SHARE * weight)
         complete = self._propose(strong)
-        rough = ROUGH
+        rough, stalls = ROUGH, 0
         for _ in range(OUTER):
             working = np.flatnonzero((self.x != 0) | (np.abs(self.correlation[self.columns]) >= strong))
-            s = len(self.columns)
             inner = rough * target if complete else max(rough * target, 0.1 * gap)
-            passes += descend(self.gram[:s, :s], self.c[:s], self.x, working, weight, self.square, inner, EPOCHS)
-            gap = self._certify(weight)
-            if gap <= target:
+            passes += descend(self.gram, self.c, self.x, working, weight, self.square, inner, EPOCHS)
+            last_gap, gap = gap, self._certify(weight)
+            if gap <= target or stalls == STALLS:
                 break
             before = len(self.columns)
             complete = self._propose(weight)
             if len(self.columns) == before:
                 rough /= 4
+                stalls = stalls + 1 if gap > last_gap / 2 else 0
         self.last_weight = weight
         return max(gap, 0.0) / half_square, passes
 
     def _propose(self, threshold: float) -> bool:
         """Cache the columns with correlations above a threshold, the largest first; return whether all have room."""
         above = np.flatnonzero((np.abs(self.correlation) > threshold) & ~self.cached)
-        room = max(FIRST, GROWTH * np.count_nonzero(self.x))
+        room = max(FIRST, int(GROWTH * np.count_nonzero(self.x)))
         if len(above) > room:
             order = np.argpartition(-np.abs(self.correlation[above]), room)
             self._extend(above[order[:room]])
@@ -211,15 +214,16 @@ class _Descent:
     def _certify(self, weight: float) -> float:
         """Return the duality gap over all columns, and bring `correlation` up to date where it can matter."""
         r = self._residual()
-        change = np.linalg.norm(r - self.reference_residual)
-        bound = np.abs(self.reference) + change * self.norms
+        r0 = self.reference_residual
+        share = (r @ r0) / (r0 @ r0) if r0.any() else 0.0
+        bound = abs(share) * np.abs(self.reference) + np.linalg.norm(r - share * r0) * self.norms
         near = np.flatnonzero(bound > weight)
         if len(near) > 0.25 * len(bound):
             self.correlation = r @ self.A
             self.reference, self.reference_residual = self.correlation.copy(), r
             largest = np.abs(self.correlation).max(initial=0.0)
         else:
-            self.correlation[near] = r @ self.A[:, near]
+            self.correlation[near] = self.A.T[near] @ r
             largest = max(np.abs(self.correlation[near]).max(initial=0.0), weight)
         r_r, b_r = r @ r, self.b @ r
         scale = min(weight / largest, b_r / r_r) if largest > 0 and r_r > 0 else 0.0
@@ -247,7 +251,7 @@ class _Descent:
             gram[:old, :old] = self.gram[:old, :old]
             block[:, :old] = self.block[:, :old]
             self.gram, self.block = gram, block
-        self.block[:, old:size] = self.A[:, new]
+        np.take(self.A.T, new, axis=0, out=self.block.T[old:size], mode="clip")
         rows = self.block[:, old:size].T @ self.block[:, :size]
         self.gram[old:size, :size] = rows
         self.gram[:old, old:size] = rows[:, :old].T

@@ -9,19 +9,38 @@ AISTATS (2021), arXiv 2011.10065 (Anderson extrapolation of coordinate descent).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 MEMORY = 5  # differences in an extrapolation
 FAST = {"reassoc", "contract"}  # sums may be reordered, so that they vectorise; NaN stays NaN
 
 
 @njit(cache=True, fastmath=FAST)
-def descend(gram, linear, x, working, weight, square, target, max_epochs):
+def descend(
+    gram: Array, linear: Array, x: Array, working: Array, weight: float, square: float, target: float, max_epochs: int
+) -> int:
     """Improve ``x`` in place on the coordinates ``working``, outside which it must be zero.
 
-    Stops when the duality gap of the problem restricted to them is at most ``target``; ``square`` is the norm of b,
-    squared. Returns the number of passes.
+    Stops when the duality gap of the problem restricted to them is at most ``target``, or a pass changes nothing.
+
+    Args:
+        gram: (s, s) A^T A
+        linear: (s,) A^T b
+        x: (s,)
+        working: (k,) indices
+        weight: of the norm of x, positive.
+        square: ||b||^2
+        target: absolute gap.
+        max_epochs: largest number of passes.
+
+    Returns:
+        The number of passes.
     """
     k = len(working)
     G = np.empty((k, k))
@@ -42,11 +61,13 @@ def descend(gram, linear, x, working, weight, square, target, max_epochs):
     slopes = np.empty((MEMORY + 1, k))
     stored = 0
     epochs = 0
-    while epochs < max_epochs and _gap(c, u, q, weight, square) > target:
+    moved = True
+    while moved and epochs < max_epochs and _gap(c, u, q, weight, square) > target:
         if stored == 0:
             points[0] = u
             slopes[0] = q
             stored = 1
+        moved = False
         for j in range(k):
             curvature = G[j, j]
             if curvature <= 0:
@@ -59,6 +80,7 @@ def descend(gram, linear, x, working, weight, square, target, max_epochs):
                 new = (z + weight) / curvature
             change = new - u[j]
             if change != 0:
+                moved = True
                 u[j] = new
                 _subtract(q, change, G[j])
         epochs += 1
@@ -82,13 +104,13 @@ def descend(gram, linear, x, working, weight, square, target, max_epochs):
 
 
 @njit(cache=True, fastmath=FAST)
-def _subtract(q, factor, row):
+def _subtract(q: Array, factor: float, row: Array) -> None:
     for i in range(len(q)):
         q[i] -= factor * row[i]
 
 
 @njit(cache=True, fastmath=FAST)
-def _objective(c, u, q, weight, square):
+def _objective(c: Array, u: Array, q: Array, weight: float, square: float) -> float:
     inner = norm = 0.0
     for i in range(len(u)):
         inner += (c[i] + q[i]) * u[i]
@@ -97,7 +119,7 @@ def _objective(c, u, q, weight, square):
 
 
 @njit(cache=True, fastmath=FAST)
-def _gap(c, u, q, weight, square):
+def _gap(c: Array, u: Array, q: Array, weight: float, square: float) -> float:
     """The dual point is the residual r, scaled by the best factor that is feasible."""
     linear = inner = norm = 0.0
     largest = weight * 1e-300
@@ -115,7 +137,7 @@ def _gap(c, u, q, weight, square):
 
 
 @njit(cache=True, fastmath=FAST)
-def _mixture(points):
+def _mixture(points: Array) -> Array:
     """Weights that sum to 1 and minimise the norm of the combined differences; NaN where they are not defined."""
     n = MEMORY
     k = points.shape[1]
