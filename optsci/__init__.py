@@ -16,6 +16,11 @@ x_k must converge         the same              ... ``chambolle_dossal(a)``     
 f strongly convex         q = mu/L              ... ``strongly_convex(q)``        (1 - sqrt q)^k
 F must never rise         values of f and g     ``monotone_fista``                2 L R^2/(k+1)^2
 L unknown                 values of f           ``backtracking_fista``            2 L R^2/(shrink (k+1)^2)
+min f + g, no gradient    f.prox, g.prox        ``douglas_rachford``              ||z - z_old||^2 = O(1/k)
+the same                  the same              ``peaceman_rachford``             strictly contractive
+the same                  the same              ``admm``                          ||z - z_old||^2 = O(1/k)
+min f(x) + g(A x)         f.prox, g.prox, A       ``linearized_admm``               O(1/k) ergodic
+min f + g + h             the same, h.grad      ``davis_yin``                     o(1/sqrt k), step < 2/L
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
 ========================  ====================  ================================  =========================
@@ -27,6 +32,7 @@ Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate Moreau
 object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
 
+from optsci.admm import ResidualBalancing, admm, linearized_admm
 from optsci.functions import (
     L1,
     NM,
@@ -59,6 +65,7 @@ from optsci.momentum import (
 )
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
+from optsci.splitting import davis_yin, douglas_rachford, peaceman_rachford
 
 __version__ = "0.1.0"
 
@@ -77,6 +84,7 @@ __all__ = [
     "Nonnegative",
     "NotPositiveDefiniteError",
     "Quadratic",
+    "ResidualBalancing",
     "Result",
     "Scaled",
     "SeparableSum",
@@ -86,19 +94,24 @@ __all__ = [
     "Status",
     "Translated",
     "WeightedL1",
+    "admm",
     "as_operator",
     "backtracking_fista",
     "chambolle_dossal",
     "conjugate_gradient",
     "damped_cholesky",
+    "davis_yin",
+    "douglas_rachford",
     "fista",
     "function_restart",
     "gradient_restart",
     "ista",
     "largest_eigenvalue",
+    "linearized_admm",
     "monotone_fista",
     "nesterov",
     "no_momentum",
+    "peaceman_rachford",
     "power_iteration",
     "solve",
     "strongly_convex",
