@@ -6,9 +6,9 @@ A problem is made of functions, an algorithm is a generator of states, and ``sol
     run = optsci.solve(optsci.fista(f, g, x0), tol=1e-8)
     print(run, run.x)
 
-========================  ====================  ================================  =========================
+========================  ====================  ================================  =================================
 problem                   needs                 algorithm                         guarantee (F(x_k) - F*)
-========================  ====================  ================================  =========================
+========================  ====================  ================================  =================================
 min f + g                 f.grad, g.prox, L     ``ista``                          L R^2/(2 k)
 the same                  the same              ``fista``                         2 L R^2/(k+1)^2
 fast in practice          the same              ... ``restart=gradient_restart``  linear near a sharp x*
@@ -19,11 +19,16 @@ L unknown                 values of f           ``backtracking_fista``          
 min f + g, no gradient    f.prox, g.prox        ``douglas_rachford``              ||z - z_old||^2 = O(1/k)
 the same                  the same              ``peaceman_rachford``             strictly contractive
 the same                  the same              ``admm``                          ||z - z_old||^2 = O(1/k)
-min f(x) + g(A x)         f.prox, g.prox, A       ``linearized_admm``               O(1/k) ergodic
+min f(x) + g(A x)         f.prox, g.prox, A     ``linearized_admm``               O(1/k) ergodic
+min f(x) + g(K x)         f.prox, g.prox, K     ``chambolle_pock``                O(1/k) ergodic, steps below 4/3
+f strongly convex         the same              ``accelerated_chambolle_pock``    ||x - x*||^2 = O(1/k^2)
+||K|| unknown             the same              ``adaptive_chambolle_pock``       O(1/k) ergodic
+min f(x) + g(K x) + h(x)  the same, h.grad, L   ``condat_vu``                     O(1/k) ergodic
+the same                  the same              ``pd3o``                          O(1/k) ergodic, step < 2/L
 min f + g + h             the same, h.grad      ``davis_yin``                     o(1/sqrt k), step < 2/L
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
-========================  ====================  ================================  =========================
+========================  ====================  ================================  =================================
 
 L is ``f.lipschitz()`` or ``1/step``.
 
@@ -64,6 +69,7 @@ from optsci.momentum import (
     strongly_convex,
 )
 from optsci.operators import Matrix, as_operator, power_iteration
+from optsci.primal_dual import accelerated_chambolle_pock, adaptive_chambolle_pock, chambolle_pock, condat_vu, pd3o
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
 from optsci.splitting import davis_yin, douglas_rachford, peaceman_rachford
 
@@ -94,10 +100,14 @@ __all__ = [
     "Status",
     "Translated",
     "WeightedL1",
+    "accelerated_chambolle_pock",
+    "adaptive_chambolle_pock",
     "admm",
     "as_operator",
     "backtracking_fista",
     "chambolle_dossal",
+    "chambolle_pock",
+    "condat_vu",
     "conjugate_gradient",
     "damped_cholesky",
     "davis_yin",
@@ -111,6 +121,7 @@ __all__ = [
     "monotone_fista",
     "nesterov",
     "no_momentum",
+    "pd3o",
     "peaceman_rachford",
     "power_iteration",
     "solve",
