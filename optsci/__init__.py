@@ -26,6 +26,7 @@ f strongly convex         the same              ``accelerated_chambolle_pock``  
 min f(x) + g(K x) + h(x)  the same, h.grad, L   ``condat_vu``                     O(1/k) ergodic
 the same                  the same              ``pd3o``                          O(1/k) ergodic, step < 2/L
 min f + g + h             the same, h.grad      ``davis_yin``                     o(1/sqrt k), step < 2/L
+x = T(x)                  a map x -> x          ``anderson``                      GMRES if T is linear
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
 largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
 ========================  ====================  ================================  =================================
@@ -38,6 +39,7 @@ object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
 
 from optsci.admm import ResidualBalancing, admm, linearized_admm
+from optsci.anderson import anderson
 from optsci.functions import (
     L1,
     NM,
@@ -103,6 +105,7 @@ __all__ = [
     "accelerated_chambolle_pock",
     "adaptive_chambolle_pock",
     "admm",
+    "anderson",
     "as_operator",
     "backtracking_fista",
     "chambolle_dossal",

@@ -9,8 +9,8 @@ The prox of the conjugate comes from that of g by Moreau's identity, ``prox_{s g
 functions come first, then the operator inside g, then the start.
 
 Sources: Chambolle and Pock, J. Math. Imaging Vis. 40 (2011) 120; Condat, J. Optim. Theory Appl. 158 (2013) 460; Vu,
-Adv. Comput. Math. 38 (2013) 667; Yan, J. Sci. Comput. 76 (2018) 1698 (PD3O); Malitsky and Pock, SIAM J. Optim. 28 (2018)
-411 (line search); He, Ma, Xu and Yuan, SIAM J. Imaging Sci. 15 (2022) 1177 (steps up to 4/3).
+Adv. Comput. Math. 38 (2013) 667; Yan, J. Sci. Comput. 76 (2018) 1698 (PD3O); Malitsky and Pock, SIAM J. Optim. 28
+(2018) 411 (line search); He, Ma, Xu and Yuan, SIAM J. Imaging Sci. 15 (2022) 1177 (steps up to 4/3).
 """
 
 from __future__ import annotations
