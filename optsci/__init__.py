@@ -25,6 +25,8 @@ f strongly convex         the same              ``accelerated_chambolle_pock``  
 ||K|| unknown             the same              ``adaptive_chambolle_pock``       O(1/k) ergodic
 min f(x) + g(K x) + h(x)  the same, h.grad, L   ``condat_vu``                     O(1/k) ergodic
 the same                  the same              ``pd3o``                          O(1/k) ergodic, step < 2/L
+min sum f_i(x)            every f_i.prox        ``consensus_admm``                O(1/k) ergodic
+sum A_i x_i = b           argmin of each block  ``multiblock_admm``               corrected beyond two blocks
 min f + g + h             the same, h.grad      ``davis_yin``                     o(1/sqrt k), step < 2/L
 x = T(x)                  a map x -> x          ``anderson``                      GMRES if T is linear
 A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
@@ -70,6 +72,7 @@ from optsci.momentum import (
     no_momentum,
     strongly_convex,
 )
+from optsci.multiblock import Block, GaussianBackSubstitution, Uncorrected, consensus_admm, multiblock_admm
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.primal_dual import accelerated_chambolle_pock, adaptive_chambolle_pock, chambolle_pock, condat_vu, pd3o
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
@@ -81,9 +84,11 @@ __all__ = [
     "L1",
     "NM",
     "Autodiff",
+    "Block",
     "Box",
     "Conjugate",
     "ElasticNet",
+    "GaussianBackSubstitution",
     "GroupL2",
     "LeastSquares",
     "Logistic",
@@ -101,6 +106,7 @@ __all__ = [
     "SquaredL2",
     "Status",
     "Translated",
+    "Uncorrected",
     "WeightedL1",
     "accelerated_chambolle_pock",
     "adaptive_chambolle_pock",
@@ -112,6 +118,7 @@ __all__ = [
     "chambolle_pock",
     "condat_vu",
     "conjugate_gradient",
+    "consensus_admm",
     "damped_cholesky",
     "davis_yin",
     "douglas_rachford",
@@ -122,6 +129,7 @@ __all__ = [
     "largest_eigenvalue",
     "linearized_admm",
     "monotone_fista",
+    "multiblock_admm",
     "nesterov",
     "no_momentum",
     "pd3o",
