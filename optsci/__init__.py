@@ -6,9 +6,9 @@ A problem is made of functions, an algorithm is a generator of states, and ``sol
     run = optsci.solve(optsci.fista(f, g, x0), tol=1e-8)
     print(run, run.x)
 
-========================  ====================  ================================  =========================
+========================  ====================  ================================  =================================
 problem                   needs                 algorithm                         guarantee (F(x_k) - F*)
-========================  ====================  ================================  =========================
+========================  ====================  ================================  =================================
 min f + g                 f.grad, g.prox, L     ``ista``                          L R^2/(2 k)
 the same                  the same              ``fista``                         2 L R^2/(k+1)^2
 fast in practice          the same              ... ``restart=gradient_restart``  linear near a sharp x*
@@ -36,6 +36,22 @@ range to a tolerance      the same              ``adaptive_range``              
 psd A, one product        A(x)                  ``nystrom``                       nuclear norm of the tail
 lasso, a dense A          A (m, n), b (m,)      ``lasso`` ``lasso_path``          duality gap, certified
 ========================  ====================  ================================  =========================
+min f + g, no gradient    f.prox, g.prox        ``douglas_rachford``              ||z - z_old||^2 = O(1/k)
+the same                  the same              ``peaceman_rachford``             strictly contractive
+the same                  the same              ``admm``                          ||z - z_old||^2 = O(1/k)
+min f(x) + g(A x)         f.prox, g.prox, A     ``linearized_admm``               O(1/k) ergodic
+min f(x) + g(K x)         f.prox, g.prox, K     ``chambolle_pock``                O(1/k) ergodic, steps below 4/3
+f strongly convex         the same              ``accelerated_chambolle_pock``    ||x - x*||^2 = O(1/k^2)
+||K|| unknown             the same              ``adaptive_chambolle_pock``       O(1/k) ergodic
+min f(x) + g(K x) + h(x)  the same, h.grad, L   ``condat_vu``                     O(1/k) ergodic
+the same                  the same              ``pd3o``                          O(1/k) ergodic, step < 2/L
+min sum f_i(x)            every f_i.prox        ``consensus_admm``                O(1/k) ergodic
+sum A_i x_i = b           argmin of each block  ``multiblock_admm``               corrected beyond two blocks
+min f + g + h             the same, h.grad      ``davis_yin``                     o(1/sqrt k), step < 2/L
+x = T(x)                  a map x -> x          ``anderson``                      GMRES if T is linear
+A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
+largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
+========================  ====================  ================================  =================================
 
 L is ``f.lipschitz()`` or ``1/step``.
 
@@ -56,6 +72,8 @@ from optsci.adaptive_gradient import adaptive_proximal_gradient, barzilai_borwei
 from optsci.alternating import coordinate_descent, greatest_change, greatest_scaled_change, palm
 from optsci.differentiation import implicit, one_step, proximal_step
 from optsci.frank_wolfe import dca, frank_wolfe, open_loop, short_step
+from optsci.admm import ResidualBalancing, admm, linearized_admm
+from optsci.anderson import anderson
 from optsci.functions import (
     L0,
     L1,
@@ -181,6 +199,7 @@ from optsci.momentum import (
     no_momentum,
     strongly_convex,
 )
+from optsci.multiblock import Block, GaussianBackSubstitution, Uncorrected, consensus_admm, multiblock_admm
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.penalty import augmented_lagrangian, balanced_augmented_lagrangian, penalty_continuation
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
@@ -195,6 +214,9 @@ from optsci.stopping import (
     patience,
     relative_change,
 )
+from optsci.primal_dual import accelerated_chambolle_pock, adaptive_chambolle_pock, chambolle_pock, condat_vu, pd3o
+from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
+from optsci.splitting import davis_yin, douglas_rachford, peaceman_rachford
 
 __version__ = "0.1.0"
 
@@ -213,6 +235,7 @@ __all__ = [
     "Autodiff",
     "Binary",
     "Birkhoff",
+    "Block",
     "Box",
     "BoxSection",
     "BoxSupport",
@@ -229,6 +252,7 @@ __all__ = [
     "ExponentialCone",
     "Graph",
     "GroupL0",
+    "GaussianBackSubstitution",
     "GroupL2",
     "GroupL2Ball",
     "Halfspace",
@@ -275,6 +299,7 @@ __all__ = [
     "Quadratic",
     "Rank",
     "RankBall",
+    "ResidualBalancing",
     "Result",
     "Rule",
     "Scaled",
@@ -309,6 +334,12 @@ __all__ = [
     "absolute_change",
     "adaptive_proximal_gradient",
     "adaptive_range",
+    "Uncorrected",
+    "WeightedL1",
+    "accelerated_chambolle_pock",
+    "adaptive_chambolle_pock",
+    "admm",
+    "anderson",
     "as_operator",
     "augmented_lagrangian",
     "backtracking_fista",
@@ -316,10 +347,16 @@ __all__ = [
     "barzilai_borwein",
     "block_krylov_svd",
     "chambolle_dossal",
+    "chambolle_pock",
+    "condat_vu",
     "conjugate_gradient",
     "coordinate_descent",
     "damped_cholesky",
     "dca",
+    "consensus_admm",
+    "damped_cholesky",
+    "davis_yin",
+    "douglas_rachford",
     "fista",
     "frank_wolfe",
     "function_restart",
@@ -336,7 +373,9 @@ __all__ = [
     "lasso_path",
     "lasso_duality_gap",
     "max_seconds",
+    "linearized_admm",
     "monotone_fista",
+    "multiblock_admm",
     "nesterov",
     "no_momentum",
     "nystrom",
@@ -344,6 +383,8 @@ __all__ = [
     "palm",
     "penalty_continuation",
     "posterior_error",
+    "pd3o",
+    "peaceman_rachford",
     "power_iteration",
     "proximal_step",
     "randomized_svd",

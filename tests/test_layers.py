@@ -23,6 +23,7 @@ ALGORITHMS = {
     "anderson",
     "splitting",
     "admm",
+    "multiblock",
     "primal_dual",
     "alternating",
     "penalty",
