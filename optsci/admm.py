@@ -148,7 +148,7 @@ def admm(
             primal, dual = (x - z).norm(), (rho * (z - z_old)).norm()
             residual = _residual(primal, z, dual, rho * u)
             if balance is not None:
-                rho_old, rho = rho, balance(k, rho, primal, dual)
+                rho_old, rho = rho, balance(k, torch.as_tensor(rho), primal, dual)
                 u = u * (rho_old / rho)
             yield ADMMState(x, residual, z, u, primal, dual, rho)
 
