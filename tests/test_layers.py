@@ -37,7 +37,7 @@ LAYERS = (  # from the bottom up
     {"iteration", "stopping"},
     {"_tensor", "protocols"},
     {"linalg", "_kernels"},
-    {"operators"},
+    {"operators", "linear_maps"},
     {"functions"},
     ALGORITHMS,
     {"plots"},

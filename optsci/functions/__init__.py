@@ -3,16 +3,22 @@
 from optsci.functions.affine_sets import Affine, Graph, Halfspace, Hyperplane, Hyperslab
 from optsci.functions.box_section import BoxSection
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
+from optsci.functions.composition import AffineComposition, Epicomposition, Precomposed, TightFrame
 from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
 from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
 from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
+from optsci.functions.intersection import Intersection
+from optsci.functions.isotonic import MonotoneCone, Permutahedron
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.logarithmic import Entropy, KullbackLeibler, NegativeLog, Power
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
+from optsci.functions.matrix import KyFan, Nuclear, NuclearBall, Schatten, Spectral, SpectralBall
 from optsci.functions.nonconvex import L0, MCP, SCAD, CappedL1, GroupL0, LHalf, LogSum, LTwoThirds, TransformedL1
 from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
+from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
+from optsci.functions.rank import Rank, RankBall, Stiefel
 from optsci.functions.scalar_losses import (
     EpsilonInsensitive,
     Hinge,
@@ -22,21 +28,11 @@ from optsci.functions.scalar_losses import (
     SquaredHinge,
     SumPositive,
 )
-from optsci.functions.matrix import KyFan, Nuclear, NuclearBall, Schatten, Spectral, SpectralBall
-from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
-from optsci.functions.rank import Rank, RankBall, Stiefel
 from optsci.functions.semidefinite import PSD, NegativeLogDet
-from optsci.functions.spectral import EigenFunction, SpectralFunction
-from optsci.functions.intersection import Intersection
-from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
-from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
-from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
-from optsci.functions.indicators import NM, Box, Nonnegative, Sparsity
-from optsci.functions.isotonic import MonotoneCone, Permutahedron
-from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
-from optsci.functions.norms import L1, ElasticNet, GroupL2, SquaredL2, WeightedL1
 from optsci.functions.simplex import L1Ball, LInf, Max, Simplex
 from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
+from optsci.functions.spectral import EigenFunction, SpectralFunction
+from optsci.functions.sums import Distance, PointwiseMinimum, Regularized, Restricted, Sliced, SquaredDistance, Tilted
 from optsci.functions.total_variation import FusedLasso, TotalVariation1D
 
 __all__ = [
@@ -45,10 +41,11 @@ __all__ = [
     "L2",
     "MCP",
     "NM",
-    "SCAD",
-    "Affine",
     "PSD",
+    "SCAD",
     "SLOPE",
+    "Affine",
+    "AffineComposition",
     "Autodiff",
     "Binary",
     "Birkhoff",
@@ -60,11 +57,14 @@ __all__ = [
     "Codebook",
     "Conjugate",
     "CubedL2",
+    "Distance",
     "EigenFunction",
     "ElasticNet",
     "Entropy",
+    "Epicomposition",
     "EpsilonInsensitive",
     "ExponentialCone",
+    "FusedLasso",
     "Graph",
     "GroupL0",
     "GroupL2",
@@ -74,17 +74,15 @@ __all__ = [
     "Huber",
     "Hyperplane",
     "Hyperslab",
+    "Intersection",
     "KullbackLeibler",
     "KyFan",
+    "L1Ball",
     "L2Ball",
     "L2Sphere",
     "LHalf",
-    "LTwoThirds",
-    "Intersection",
-    "FusedLasso",
-    "GroupL2",
-    "L1Ball",
     "LInf",
+    "LTwoThirds",
     "LeastSquares",
     "Linear",
     "LogSum",
@@ -94,43 +92,46 @@ __all__ = [
     "MonotoneCone",
     "MoreauEnvelope",
     "NegativeLog",
-    "Nonnegative",
-    "NonnegativeL1",
-    "Nonpositive",
-    "Pinball",
-    "PolarCone",
-    "Power",
     "NegativeLogDet",
     "Nonnegative",
     "NonnegativeL1",
+    "Nonpositive",
     "Nuclear",
     "NuclearBall",
     "Permutahedron",
+    "Pinball",
+    "PointwiseMinimum",
+    "PolarCone",
+    "Power",
+    "Precomposed",
     "Quadratic",
     "Rank",
     "RankBall",
+    "Regularized",
+    "Restricted",
     "Scaled",
-    "SecondOrderCone",
     "Schatten",
+    "SecondOrderCone",
     "SeparableSum",
+    "Simplex",
+    "Sliced",
     "SparseGroup",
     "SparseSimplex",
     "Sparsity",
-    "SquaredHinge",
-    "SquaredL2",
-    "SumPositive",
-    "TransformedL1",
     "Spectral",
     "SpectralBall",
     "SpectralFunction",
-    "SquaredL2",
-    "Stiefel",
-    "Simplex",
-    "Sparsity",
+    "SquaredDistance",
+    "SquaredHinge",
     "SquaredL1",
     "SquaredL2",
+    "Stiefel",
     "SumLargest",
+    "SumPositive",
+    "TightFrame",
+    "Tilted",
     "TotalVariation1D",
+    "TransformedL1",
     "Translated",
     "TransportPolytope",
     "WeightedL1",

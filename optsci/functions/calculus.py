@@ -31,6 +31,13 @@ def scaled(f: Any, scale: float | Tensor) -> Scaled:
     return Scaled(f, scale)
 
 
+def added(f: Any, g: Any) -> Any:
+    """Return ``f + g`` where its prox is known; as ``__add__`` of a class it lets one write ``L1() + Box(-1, 1)``."""
+    from optsci.functions.sums import sum_of  # which is made of the rules of this file
+
+    return sum_of(f, g)
+
+
 @dataclass(frozen=True, eq=False)
 class Scaled:
     r"""``scale * f(x)``.
@@ -82,6 +89,7 @@ class Scaled:
     def like(self) -> Tensor:
         return self.f.like
 
+    __add__ = added
     __rmul__ = scaled
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_scalar, require_fit, require_positive
-from optsci.functions.calculus import scaled
+from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import _indicator
 from optsci.functions.norms import _weight
 
@@ -57,6 +57,7 @@ class L2:
         """Indicator of the ball ``||u||_2 <= weight``."""
         return L2Ball(self.weight)
 
+    __add__ = added
     __rmul__ = scaled
 
 

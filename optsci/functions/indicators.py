@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_coefficient, as_tensor, require_fit
-from optsci.functions.calculus import scaled
+from optsci.functions.calculus import added, scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,7 @@ class Box:
         require_fit(self.lower, x, "lower")
         require_fit(self.upper, x, "upper")
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -164,6 +165,7 @@ class Nonnegative:
         """Indicator of the tensors without positive entries."""
         return Box(-torch.inf, 0)
 
+    __add__ = added
     __rmul__ = scaled
 
 

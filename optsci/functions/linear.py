@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_coefficient, require_finite, require_fit
-from optsci.functions.calculus import scaled
+from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import Box
 from optsci.functions.norms import _weight
 
@@ -100,6 +100,7 @@ class Linear:
         """Indicator of the point ``c``."""
         return Box(self.c, self.c)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -138,4 +139,5 @@ class NonnegativeL1:
         """Indicator of ``u <= weight``."""
         return Box(-torch.inf, self.weight)
 
+    __add__ = added
     __rmul__ = scaled

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_coefficient, as_scalar, require_fit, require_nonnegative, require_positive
-from optsci.functions.calculus import scaled
+from optsci.functions.calculus import added, scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,7 @@ class NegativeLog:
         require_fit(step, x, "step")
         return _positive_root(x, step * self.weight)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -104,6 +105,7 @@ class KullbackLeibler:
         size = step * self.weight
         return _positive_root(x - size, size * self.counts)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -152,6 +154,7 @@ class Entropy:
         u = u - (u.exp() + u - c) / (u.exp() + 1)  # the last step carries the derivative
         return size * u.exp()
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -207,6 +210,7 @@ class Power:
         y = y - (first + second - r) / slopes  # the last step carries the derivative
         return torch.where(zero, 0 * x, x.sign() * y.exp())
 
+    __add__ = added
     __rmul__ = scaled
 
 

@@ -13,7 +13,7 @@ import torch  # noqa: F401, the examples in the docstrings use it
 from torch import Tensor
 
 from optsci._tensor import as_scalar, as_tensor, require_fit, require_nonnegative
-from optsci.functions.calculus import MoreauEnvelope, scaled
+from optsci.functions.calculus import MoreauEnvelope, added, scaled
 from optsci.functions.indicators import Box
 
 
@@ -51,6 +51,7 @@ class L1:
         """Indicator of the box ``|u| <= weight``."""
         return Box(-self.weight, self.weight)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -93,6 +94,7 @@ class WeightedL1:
         """Indicator of the box ``|u| <= weights``."""
         return Box(-self.weights, self.weights)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -139,6 +141,7 @@ class SquaredL2:
         """``||u||^2 / (2 weight)``; the indicator of 0 where the weight is 0."""
         return SquaredL2(1 / self.weight) if self.weight > 0 else Box(0, 0)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -182,6 +185,7 @@ class ElasticNet:
         box = L1(self.l1).conjugate
         return MoreauEnvelope(box, self.l2) if self.l2 > 0 else box
 
+    __add__ = added
     __rmul__ = scaled
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_scalar, require_fit, require_nonnegative, require_positive
-from optsci.functions.calculus import scaled
+from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import Box
 
 
@@ -64,6 +64,7 @@ class Huber:
         """Lipschitz constant of the gradient, ``weight``."""
         return float(self.weight)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -99,6 +100,7 @@ class Hinge:
         require_fit(step, x, "step")
         return torch.where(x >= 1, x, (x + step * self.weight).clamp(max=1))
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -141,6 +143,7 @@ class SquaredHinge:
         """Lipschitz constant of the gradient, ``2 weight``."""
         return 2 * float(self.weight)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -195,6 +198,7 @@ class LogisticLoss:
         """Lipschitz constant of the gradient, ``weight / 4``."""
         return float(self.weight) / 4
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -240,6 +244,7 @@ class Pinball:
         """Indicator of the box from ``-weight (1 - q)`` to ``weight q``."""
         return Box(-self.weight * (1 - self.quantile), self.weight * self.quantile)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -281,6 +286,7 @@ class EpsilonInsensitive:
         outside, size = x - inside, step * self.weight
         return inside + (outside - outside.clamp(min=-size).clamp(max=size))
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -319,6 +325,7 @@ class SumPositive:
         """Indicator of the box from 0 to ``weight``."""
         return Box(0, self.weight)
 
+    __add__ = added
     __rmul__ = scaled
 
 
