@@ -429,8 +429,25 @@ def sum_of(f: Any, g: Any) -> Any:
 
 
 ENTRY_BY_ENTRY = frozenset(
-    """L1 WeightedL1 ElasticNet NonnegativeL1 Huber Hinge SquaredHinge LogisticLoss Pinball EpsilonInsensitive SumPositive
-    NegativeLog KullbackLeibler Entropy Power Box Nonnegative""".split()
+    [
+        "L1",
+        "WeightedL1",
+        "ElasticNet",
+        "NonnegativeL1",
+        "Huber",
+        "Hinge",
+        "SquaredHinge",
+        "LogisticLoss",
+        "Pinball",
+        "EpsilonInsensitive",
+        "SumPositive",
+        "NegativeLog",
+        "KullbackLeibler",
+        "Entropy",
+        "Power",
+        "Box",
+        "Nonnegative",
+    ]
 )
 
 
