@@ -53,6 +53,6 @@ convergence(run)
 _, panels = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
 pictures = {"true precision": precision, "inverse of the sample covariance": torch.linalg.inv(S), "estimate": Z}
 for panel, (title, matrix) in zip(panels, pictures.items(), strict=True):
-    panel.imshow(matrix, cmap="RdBu", vmin=-1.5, vmax=1.5)
+    panel.imshow(matrix.numpy(), cmap="RdBu", vmin=-1.5, vmax=1.5)
     panel.set(title=title, xticks=[], yticks=[])
 plt.show()

@@ -48,7 +48,7 @@ def dual_gap(state):
 # Plain and accelerated.
 runs = {
     "Chambolle-Pock": optsci.chambolle_pock(f, g, K, noisy),
-    "accelerated": optsci.accelerated_chambolle_pock(f, g, K, noisy, mu=1.0),
+    "accelerated": optsci.accelerated_chambolle_pock(f, g, K, noisy, strong_convexity=1.0),
 }
 runs = {
     name: optsci.solve(steps, tol=None, max_iter=300, check_every=5, track={"gap": dual_gap})
@@ -73,6 +73,6 @@ _, panels = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
 for panel, (title, image) in zip(
     panels, {"photograph": photograph, "noisy": noisy, "denoised": denoised}.items(), strict=True
 ):
-    panel.imshow(image, cmap="gray", vmin=0, vmax=1)
+    panel.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
     panel.set(title=title, xticks=[], yticks=[])
 plt.show()

@@ -29,13 +29,12 @@ H(x, y) + f(x) + g(y)     prox, gradients of H  ``palm``                        
 <x,Qx>/2 - <c,x> + g      elementwise g.prox    ``coordinate_descent``            1 - mu/tr(Q) a coordinate
 min f, c(x) = 0           inner minimiser       ``augmented_lagrangian``          linear, rate ~ 1/rho
 the same, any penalty     the same              ``penalty_continuation``          ||c(x)|| = O(1/rho)
-min f, A x = b            f.prox                ``balanced_augmented_lagrangian``  for any step
-top k singular triplets    A(x), A.T(y)          ``randomized_svd``                near s_{k+1}, in the mean
+min f, A x = b            f.prox                ``balanced_augmented_lagrangian`` for any step
+top k singular triplets   A(x), A.T(y)          ``randomized_svd``                near s_{k+1}, in the mean
 the same, slow decay      the same              ``block_krylov_svd``              (1 + eps) s_{k+1}
 range to a tolerance      the same              ``adaptive_range``                certified
 psd A, one product        A(x)                  ``nystrom``                       nuclear norm of the tail
 lasso, a dense A          A (m, n), b (m,)      ``lasso`` ``lasso_path``          duality gap, certified
-========================  ====================  ================================  =========================
 min f + g, no gradient    f.prox, g.prox        ``douglas_rachford``              ||z - z_old||^2 = O(1/k)
 the same                  the same              ``peaceman_rachford``             strictly contractive
 the same                  the same              ``admm``                          ||z - z_old||^2 = O(1/k)
@@ -49,23 +48,15 @@ min sum f_i(x)            every f_i.prox        ``consensus_admm``              
 sum A_i x_i = b           argmin of each block  ``multiblock_admm``               corrected beyond two blocks
 min f + g + h             the same, h.grad      ``davis_yin``                     o(1/sqrt k), step < 2/L
 x = T(x)                  a map x -> x          ``anderson``                      GMRES if T is linear
-A x_i = b_i, many i       x -> x A, A > 0       ``conjugate_gradient``            exact after n iterations
-largest singular value    A(x), A.T(y)          ``power_iteration``               linear, (s_2/s_1)^2
 ========================  ====================  ================================  =================================
 
-L is ``f.lipschitz()`` or ``1/step``.
+L is ``f.lipschitz()`` or ``1/step``. When to stop besides ``tol``: ``solve(…, stop=gap(certificate, 1e-6) |
+max_seconds(60))``, of the rules ``absolute_change relative_change gap kkt max_seconds patience`` and your own ``Rule``.
 
-Functions: ``L1 WeightedL1 SquaredL2 ElasticNet``;
-``L2 L2Ball L2Sphere GroupL2 GroupL2Ball SparseGroup CubedL2``; ``Zero Linear NonnegativeL1``;
-``Nuclear NuclearBall Spectral SpectralBall KyFan Schatten SpectralFunction EigenFunction``;
-``Rank RankBall Stiefel PSD NegativeLogDet``;
-``Box Nonnegative Sparsity NM``; ``LeastSquares
-When to stop besides ``tol``: ``solve(…, stop=gap(lasso_duality_gap(A, b, w), 1e-6) | max_seconds(60))``, of the rules
-``absolute_change relative_change gap kkt max_seconds patience`` and your own ``Rule``.
-
-Functions: ``L1 WeightedL1 SquaredL2 ElasticNet GroupL2``; ``Box Nonnegative Sparsity NM``; ``LeastSquares
-Quadratic Logistic Autodiff``; ``Scaled Translated SeparableSum Conjugate MoreauEnvelope``. Your own is any
-object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
+Functions, by kind: norms and penalties, losses, barriers and entropies, non-convex penalties, functions of matrices,
+sets and cones, total variation, and the rules that make new ones (``Scaled Translated Tilted Regularized Conjugate
+MoreauEnvelope Distance Sliced TightFrame ...``, and ``+`` where the prox of a sum is known); the documentation has the
+table of all. Your own is any object with ``__call__`` and ``grad(x)``, or ``__call__`` and ``prox(x, step)``.
 """
 
 from optsci.adaptive_gradient import adaptive_proximal_gradient, barzilai_borwein, greedy_fista

@@ -60,7 +60,7 @@ def test_tv_denoising(monkeypatch):
     names = run_example("plot_tv_denoising", monkeypatch, size=("max_iter=300", "max_iter=100"))
     gap = {name: run.history["gap"][-1] for name, run in names["runs"].items()}
     assert 0 <= gap["accelerated"] < gap["Chambolle-Pock"]
-    assert names["psnr"](names["denoised"]) > names["psnr"](names["noisy"]) + 5
+    assert names["psnr"](names["denoised"]) > names["psnr"](names["noisy"]) + 4
 
 
 def test_optimal_transport(monkeypatch):
@@ -68,9 +68,11 @@ def test_optimal_transport(monkeypatch):
     C, a, b = (names[name].numpy() for name in ("C", "a", "b"))
     n = len(a)
     rows, columns = np.kron(np.eye(n), np.ones(n)), np.kron(np.ones(n), np.eye(n))
-    best = linprog(C.ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.concatenate([a, b])).fun
+    sums, wanted = np.vstack([rows, columns])[:-1], np.concatenate([a, b])[:-1]  # one of them follows from the others
+    best = linprog(C.ravel(), A_eq=sums, b_eq=wanted).fun
     assert names["cost"] == pytest.approx(best, rel=2e-3)
     assert names["violation"] < 1e-3
+    assert names["bound"] < 1e-3
 
 
 def test_sparse_inverse_covariance(monkeypatch):

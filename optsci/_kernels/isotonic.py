@@ -7,7 +7,7 @@ from numba import njit
 
 
 @njit(cache=True)
-def isotonic(rows, out):  # type: ignore[no-untyped-def]
+def isotonic(rows, out):
     """Write into ``out`` the nearest nondecreasing sequence of every row; a row with NaN becomes NaN."""
     n = rows.shape[1]
     means, starts = np.empty(n), np.empty(n + 1, np.int64)

@@ -10,7 +10,7 @@ from numba import njit
 
 
 @njit(cache=True)
-def simplex_threshold(rows, radii, out):  # type: ignore[no-untyped-def]
+def simplex_threshold(rows, radii, out):
     """Write ``theta`` with ``sum_i (row_i - theta)_+ = radius`` into ``out``; NaN for a row with NaN."""
     n = rows.shape[1]
     kept, later = np.empty(n), np.empty(n)
@@ -44,10 +44,10 @@ def simplex_threshold(rows, radii, out):  # type: ignore[no-untyped-def]
                 theta += (later[i] - theta) / count
         # Newton's method on what is left: theta rises while entries below it are dropped.
         while True:
-            theta = 0.0
+            excess = 0.0
             for i in range(count):
-                theta += kept[i] - top  # measured from the top, a common offset costs no digits
-            theta = top + (theta - radius) / count
+                excess += kept[i] - top  # measured from the top, a common offset costs no digits
+            theta = top + (excess - radius) / count
             left = 0
             for i in range(count):
                 if kept[i] > theta:

@@ -11,7 +11,7 @@ from numba import njit
 
 
 @njit(cache=True)
-def total_variation(rows, weights, out):  # type: ignore[no-untyped-def]
+def total_variation(rows, weights, out):
     """Write ``argmin_z ||z - row||^2/2 + weight sum_i |z_{i+1} - z_i|`` into ``out``; a row with NaN becomes NaN."""
     n = rows.shape[1]
     # The derivative of the cost-to-come is piecewise linear: knots, and by how much slope and intercept change.

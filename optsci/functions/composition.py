@@ -35,8 +35,8 @@ class Precomposed:
         ValueError: ``scale`` is 0 somewhere, or a parameter is not finite or does not broadcast to ``x``.
 
     >>> from optsci import Hinge
-    >>> Precomposed(Hinge(), -1.0).prox(torch.tensor([-2.0, 1.0]), 1.0)
-    tensor([-2.,  0.])
+    >>> Precomposed(Hinge(), -1.0).prox(torch.tensor([-2.0, -0.5]), 1.0)
+    tensor([-2., -1.])
     """
 
     f: Any
@@ -48,7 +48,8 @@ class Precomposed:
             value = as_coefficient(getattr(self, name), name)
             require_finite(value, name)
             object.__setattr__(self, name, value)
-        require_positive(abs(self.scale), "the magnitude of scale")
+        scale = self.scale
+        require_positive(scale.abs() if isinstance(scale, Tensor) else abs(scale), "the magnitude of scale")
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.f(self._map(x))

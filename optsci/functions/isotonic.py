@@ -28,7 +28,7 @@ def isotonic_regression(x: Tensor) -> Tensor:
     >>> isotonic_regression(torch.tensor([1.0, 3.0, 2.0, 4.0]))
     tensor([1.0000, 2.5000, 2.5000, 4.0000])
     """
-    result: Tensor = _Isotonic.apply(x)  # type: ignore[no-untyped-call]
+    result: Tensor = _Isotonic.apply(x)
     return result
 
 
@@ -141,7 +141,7 @@ class _Isotonic(torch.autograd.Function):
 
 def decreasing_order(x: Tensor) -> Tensor:
     """Indices that sort every vector decreasingly; on the CPU by NumPy, in half the time of torch."""
-    order: Tensor = _Order.apply(x)  # type: ignore[no-untyped-call]
+    order: Tensor = _Order.apply(x)
     return order
 
 

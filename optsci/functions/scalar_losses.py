@@ -47,18 +47,18 @@ class Huber:
         _set_positive(self, "delta")
 
     def __call__(self, x: Tensor) -> Tensor:
-        inner = x.clamp(-self.delta, self.delta)
+        inner = x.clamp(min=-self.delta).clamp(max=self.delta)
         return self.weight * (inner * (x - inner / 2)).sum()
 
     def grad(self, x: Tensor) -> Tensor:
         """``weight`` times x clipped to ``delta``."""
-        return self.weight * x.clamp(-self.delta, self.delta)
+        return self.weight * x.clamp(min=-self.delta).clamp(max=self.delta)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Shrunk where the result is in the quadratic part, shifted elsewhere."""
         require_fit(step, x, "step")
         size = step * self.weight
-        return x - size * (x / (1 + size)).clamp(-self.delta, self.delta)
+        return x - size * (x / (1 + size)).clamp(min=-self.delta).clamp(max=self.delta)
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight``."""
@@ -282,7 +282,7 @@ class EpsilonInsensitive:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold outside the tube, which it does not enter."""
         require_fit(step, x, "step")
-        inside = x.clamp(-self.epsilon, self.epsilon)
+        inside = x.clamp(min=-self.epsilon).clamp(max=self.epsilon)
         outside, size = x - inside, step * self.weight
         return inside + (outside - outside.clamp(min=-size).clamp(max=size))
 

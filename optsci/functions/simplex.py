@@ -44,7 +44,7 @@ def project_simplex(x: Tensor, radius: float | Tensor) -> Tensor:
 def simplex_threshold(x: Tensor, radius: float | Tensor) -> Tensor:
     """The ``theta``, of shape (..., 1), with ``sum_i (x_i - theta)_+ = radius``; NaN where the vector has NaN."""
     require_fit(radius, x[..., :1], "radius")
-    theta: Tensor = _Threshold.apply(x, torch.zeros_like(x[..., :1]) + radius)  # type: ignore[no-untyped-call]
+    theta: Tensor = _Threshold.apply(x, torch.zeros_like(x[..., :1]) + radius)
     return theta
 
 

@@ -1,6 +1,6 @@
 r"""Sums whose prox is known, and distances to sets.
 
-.. math:: f + \langle c, \cdot \rangle, \quad f + \tfrac\mu2 \|\cdot - a\|^2, \quad f + \iota_C \text{ (entry by entry)},
+.. math:: f + \langle c, \cdot \rangle, \quad f + \tfrac\mu2 \|\cdot - a\|^2, \quad f + \iota_C \text{ (by entry)},
           \quad \operatorname{dist}_C, \quad \min_i f_i
 
 The prox of a sum is in general not made of those of its parts: ``+`` between functions is there only where it is.
@@ -428,26 +428,24 @@ def sum_of(f: Any, g: Any) -> Any:
     )
 
 
-ENTRY_BY_ENTRY = frozenset(
-    [
-        "L1",
-        "WeightedL1",
-        "ElasticNet",
-        "NonnegativeL1",
-        "Huber",
-        "Hinge",
-        "SquaredHinge",
-        "LogisticLoss",
-        "Pinball",
-        "EpsilonInsensitive",
-        "SumPositive",
-        "NegativeLog",
-        "KullbackLeibler",
-        "Entropy",
-        "Power",
-        "Box",
-        "Nonnegative",
-    ]
+ENTRY_BY_ENTRY = (
+    "L1",
+    "WeightedL1",
+    "ElasticNet",
+    "NonnegativeL1",
+    "Huber",
+    "Hinge",
+    "SquaredHinge",
+    "LogisticLoss",
+    "Pinball",
+    "EpsilonInsensitive",
+    "SumPositive",
+    "NegativeLog",
+    "KullbackLeibler",
+    "Entropy",
+    "Power",
+    "Box",
+    "Nonnegative",
 )
 
 

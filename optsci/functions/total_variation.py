@@ -99,7 +99,7 @@ class FusedLasso:
 
 
 def _denoise(x: Tensor, weight: float | Tensor) -> Tensor:
-    result: Tensor = _Denoise.apply(x, torch.zeros_like(x[..., :1]) + weight)  # type: ignore[no-untyped-call]
+    result: Tensor = _Denoise.apply(x, torch.zeros_like(x[..., :1]) + weight)
     return result
 
 
