@@ -203,6 +203,7 @@ from optsci.momentum import (
     strongly_convex,
 )
 from optsci.multiblock import Block, GaussianBackSubstitution, Uncorrected, consensus_admm, multiblock_admm
+from optsci.operator_algebra import Composition, Difference, Stack
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.penalty import augmented_lagrangian, balanced_augmented_lagrangian, penalty_continuation
 from optsci.primal_dual import accelerated_chambolle_pock, adaptive_chambolle_pock, chambolle_pock, condat_vu, pd3o
@@ -245,9 +246,11 @@ __all__ = [
     "CappedL1",
     "CappedSimplex",
     "Codebook",
+    "Composition",
     "Conjugate",
     "CubedL2",
     "Diagonal",
+    "Difference",
     "Distance",
     "Eigen",
     "EigenFunction",
@@ -331,6 +334,7 @@ __all__ = [
     "SquaredHinge",
     "SquaredL1",
     "SquaredL2",
+    "Stack",
     "Status",
     "Stiefel",
     "SumLargest",
