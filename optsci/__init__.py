@@ -145,6 +145,7 @@ from optsci.functions import (
     SeparableSum,
     Simplex,
     Sliced,
+    SmoothSum,
     SparseGroup,
     SparseSimplex,
     Sparsity,
@@ -194,6 +195,7 @@ from optsci.momentum import (
     strongly_convex,
 )
 from optsci.multiblock import Block, GaussianBackSubstitution, Uncorrected, consensus_admm, multiblock_admm
+from optsci.operator_algebra import Composition, Difference, Stack
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.penalty import augmented_lagrangian, balanced_augmented_lagrangian, penalty_continuation
 from optsci.primal_dual import accelerated_chambolle_pock, adaptive_chambolle_pock, chambolle_pock, condat_vu, pd3o
@@ -236,9 +238,11 @@ __all__ = [
     "CappedL1",
     "CappedSimplex",
     "Codebook",
+    "Composition",
     "Conjugate",
     "CubedL2",
     "Diagonal",
+    "Difference",
     "Distance",
     "Eigen",
     "EigenFunction",
@@ -311,6 +315,7 @@ __all__ = [
     "SeparableSum",
     "Simplex",
     "Sliced",
+    "SmoothSum",
     "SolveError",
     "SparseGroup",
     "SparseSimplex",
@@ -322,6 +327,7 @@ __all__ = [
     "SquaredHinge",
     "SquaredL1",
     "SquaredL2",
+    "Stack",
     "Status",
     "Stiefel",
     "SumLargest",

@@ -37,7 +37,7 @@ LAYERS = (  # from the bottom up
     {"iteration", "stopping"},
     {"_tensor", "protocols"},
     {"linalg", "_kernels"},
-    {"operators", "linear_maps"},
+    {"operators", "linear_maps", "operator_algebra"},
     {"functions"},
     ALGORITHMS,
     {"plots"},

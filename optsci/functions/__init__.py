@@ -30,6 +30,7 @@ from optsci.functions.scalar_losses import (
 )
 from optsci.functions.semidefinite import PSD, NegativeLogDet
 from optsci.functions.simplex import L1Ball, LInf, Max, Simplex
+from optsci.functions.smooth_sum import SmoothSum
 from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
 from optsci.functions.spectral import EigenFunction, SpectralFunction
 from optsci.functions.sums import Distance, PointwiseMinimum, Regularized, Restricted, Sliced, SquaredDistance, Tilted
@@ -115,6 +116,7 @@ __all__ = [
     "SeparableSum",
     "Simplex",
     "Sliced",
+    "SmoothSum",
     "SparseGroup",
     "SparseSimplex",
     "Sparsity",

@@ -148,6 +148,7 @@ class Translated:
         require_fit(self.shift, x, "shift")
         return x - self.shift
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -312,6 +313,7 @@ class MoreauEnvelope:
         """Lipschitz constant of the gradient, ``1/t``."""
         return 1 / float(self.step)
 
+    __add__ = added
     __rmul__ = scaled
 
 

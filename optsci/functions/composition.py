@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_coefficient, as_finite, require_finite, require_fit, require_positive
-from optsci.functions.calculus import Gradient, Prox, scaled
+from optsci.functions.calculus import Gradient, Prox, added, scaled
 from optsci.operators import Matrix, as_operator
 from optsci.protocols import require
 
@@ -78,6 +78,7 @@ class Precomposed:
         require_fit(self.shift, x, "shift")
         return self.scale * x + self.shift
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -137,6 +138,7 @@ class TightFrame:
         lipschitz = self.f.lipschitz
         return lambda: self.nu * lipschitz()
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -233,6 +235,7 @@ class AffineComposition:
         lipschitz = self.f.lipschitz
         return lambda: lipschitz() * self.A.norm() ** 2
 
+    __add__ = added
     __rmul__ = scaled
 
 

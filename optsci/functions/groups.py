@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci.functions.calculus import scaled
+from optsci.functions.calculus import added, scaled
 from optsci.functions.euclidean import _in_balls, _project, _shrink, _unit
 from optsci.functions.indicators import _indicator
 from optsci.functions.norms import _soft_threshold, _weight
@@ -62,6 +62,7 @@ class GroupL2:
         """Indicator of the tensors whose groups all lie in the ball of radius ``weight``."""
         return GroupL2Ball(self.weight, self.dim)
 
+    __add__ = added
     __rmul__ = scaled
 
 

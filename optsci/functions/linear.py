@@ -101,6 +101,7 @@ class Linear:
         return Box(self.c, self.c)
 
     __add__ = added
+    __radd__ = added  # to functions that do not add, such as balls
     __rmul__ = scaled
 
 

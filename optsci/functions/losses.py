@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_coefficient, as_finite, require_finite, require_fit
-from optsci.functions.calculus import Prox, scaled
+from optsci.functions.calculus import Prox, added, scaled
 from optsci.linalg import largest_eigenvalue, require_symmetric
 from optsci.operators import Matrix, as_operator
 from optsci.protocols import Operator
@@ -90,6 +90,7 @@ class LeastSquares:
     def _residual(self, x: Tensor) -> Tensor:
         return _same_shape(self.A(x), self.b, "A x", "b") - self.b
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -167,6 +168,7 @@ class Quadratic:
     def _resolvent(self) -> _Resolvent:
         return _Resolvent(self.Q)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -219,6 +221,7 @@ class Logistic:
     def _margins(self, x: Tensor) -> Tensor:
         return self.y * _same_shape(self.A(x), self.y, "A x", "y")
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -252,6 +255,7 @@ class Autodiff:
         """The gradient, of the shape of ``x``; itself differentiable."""
         return torch.func.grad(self.f)(x)
 
+    __add__ = added
     __rmul__ = scaled
 
 

@@ -142,6 +142,7 @@ class SquaredL2:
         return SquaredL2(1 / self.weight) if self.weight > 0 else Box(0, 0)
 
     __add__ = added
+    __radd__ = added  # to functions that do not add, such as balls
     __rmul__ = scaled
 
 

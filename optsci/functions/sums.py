@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_coefficient, as_scalar, require_finite, require_fit, require_nonnegative
-from optsci.functions.calculus import Gradient, Prox, Translated, scaled
+from optsci.functions.calculus import Gradient, Prox, Translated, added, scaled
+from optsci.functions.smooth_sum import SmoothSum
 from optsci.protocols import require
 
 
@@ -84,6 +85,7 @@ class Tilted:
     def like(self) -> Tensor:
         return self.f.like
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -150,6 +152,7 @@ class Regularized:
     def like(self) -> Tensor:
         return self.f.like
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -189,6 +192,7 @@ class Restricted:
         """That of f, projected."""
         return self.C.prox(self.f.prox(x, step), step)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -278,6 +282,7 @@ class SquaredDistance:
         """Lipschitz constant of the gradient, ``weight``."""
         return float(self.weight)
 
+    __add__ = added
     __rmul__ = scaled
 
 
@@ -402,7 +407,8 @@ def sum_of(f: Any, g: Any) -> Any:
     """Return f + g as a function whose prox is known; it is what ``+`` between functions calls.
 
     Known are the sums of ``Linear`` or ``SquaredL2`` (both also scaled) with anything that has a prox, and those of a
-    convex function that acts entry by entry with ``Box`` or ``Nonnegative``.
+    convex function that acts entry by entry with ``Box`` or ``Nonnegative``. Of two other smooth functions it is their
+    ``SmoothSum``, which has a gradient and no prox.
 
     Raises:
         TypeError: the prox of the sum is not known.
@@ -422,6 +428,8 @@ def sum_of(f: Any, g: Any) -> Any:
             return Regularized(other, scale * _inner(one).weight)
         if kind in ("Box", "Nonnegative") and _acts_entry_by_entry(other):
             return Restricted(other, one)
+    if hasattr(f, "grad") and hasattr(g, "grad"):
+        return SmoothSum(f, g)
     raise TypeError(
         f"the prox of {type(f).__name__} + {type(g).__name__} is not known: "
         "keep the two apart with davis_yin, condat_vu or consensus_admm"
