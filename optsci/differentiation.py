@@ -27,7 +27,7 @@ from torch import Tensor
 from optsci._tensor import as_scalar, require_positive
 from optsci.protocols import require
 
-FixedPoint = Callable[..., Tensor]  # (x, *parameters) -> x, whose fixed point is the solution
+FixedPoint = Callable[..., Tensor]  # x and the parameters to x, whose fixed point is the solution
 
 
 def implicit(fixed_point: FixedPoint, x: Tensor, *parameters: Tensor, iterations: int = 50) -> Tensor:
