@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from cases.contract import Case, gaussian
+from cases.contract import Case, array, gaussian, operator
 from optsci import Affine, BoxSection, Graph, Halfspace, Hyperplane, Hyperslab
 
 A_RANK = ((1.0, 2, 0, -1), (0, 1, 1, 3), (1, 3, 1, 2))  # the third row is the sum of the others
@@ -47,4 +48,12 @@ CVXPY = {
     "Hyperslab": ((2,), lambda cp, x: (0, [x[0] + 0.5 * x[1] <= 0.7, x[0] + 0.5 * x[1] >= -1])),
     "BoxSection": ((4,), lambda cp, x: (0, [x >= -1, x <= 2, x[0] - 2 * x[1] + 0.5 * x[2] == 0.7])),
     "BoxSection of ones": ((5,), lambda cp, x: (0, [x >= 0, x <= 1, cp.sum(x) == 2])),
+    "Affine": ((5,), lambda cp, x: (0, [array(2, 5) @ x == [1.0, -0.5]])),
+    "Graph, tall": ((5,), lambda cp, x: (0, [array(3, 2) @ x[:2] == x[2:]])),
+}
+
+PYPROXIMAL = {
+    "Halfspace": ((2,), lambda pp: pp.HalfSpace(np.array([1.0, -2.0]), 0.5)),
+    "Hyperplane": ((3,), lambda pp: pp.AffineSet(operator([[1.0, -2.0, 0.5]]), np.array([0.7]), 100)),
+    "Affine": ((5,), lambda pp: pp.AffineSet(operator(array(2, 5)), np.array([1.0, -0.5]), 100)),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cases.contract import Case, gaussian, gram
 from optsci import (
     L1,
@@ -40,4 +42,16 @@ CASES = [
 METHODS = {
     "Conjugate": "prox conjugate",
     "MoreauEnvelope": "grad prox lipschitz",
+}
+
+CVXPY = {
+    "Scaled": ((5,), lambda cp, x: (0.21 * cp.norm1(x) + 0.09 * cp.sum_squares(x), [])),
+    "Translated": ((3,), lambda cp, x: (0.7 * cp.norm1(x - [0, 1, -2]), [])),
+    "Conjugate of ElasticNet": ((5,), lambda cp, x: (cp.sum_squares(cp.pos(cp.abs(x) - 0.7)) / 1.2, [])),
+    "MoreauEnvelope of L1": ((5,), lambda cp, x: (cp.sum(cp.huber(x, 0.56)) / 1.6, [])),
+}
+
+PYPROXIMAL = {
+    "Translated": ((3,), lambda pp: pp.L1(0.7, g=np.array([0.0, 1.0, -2.0]))),
+    "Scaled by a tensor": ((5,), lambda pp: 0.3 * pp.L2()),
 }

@@ -21,3 +21,7 @@ CVXPY = {
     "ExponentialCone": ((3,), lambda cp, x: (0, [cp.ExpCone(x[0], x[1], x[2])])),
     "PolarCone, second order": ((4,), lambda cp, x: (0, [cp.SOC(-x[0], x[1:])])),
 }
+
+PYPROXIMAL = {
+    "Nonpositive": ((5,), lambda pp: pp.Box(upper=0)),
+}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,3 +38,20 @@ def gaussian(tensor: Callable[[Any], Tensor], *shape: int) -> Tensor:
 def gram(tensor: Callable[[Any], Tensor]) -> Tensor:
     A = gaussian(tensor, 6, 4)
     return A.T @ A
+
+
+def array(*shape: int) -> Any:
+    """The entries of `gaussian` as numpy has them, for the peers."""
+    return gaussian(lambda data: data, *shape).numpy()
+
+
+def operator(A: Any) -> Any:
+    """A matrix as an operator of pylops, which PyProximal takes."""
+    import pylops
+
+    return pylops.MatrixMult(np.asarray(A, dtype=np.float64))
+
+
+def hard_threshold(pp: Any, weight: float) -> Any:
+    """PyProximal's L0 with the threshold of the prox, ``sqrt(2 step weight)``: its own is ``step sigma``."""
+    return SimpleNamespace(prox=lambda x, step: pp.L0((2 * weight / step) ** 0.5).prox(x, step))

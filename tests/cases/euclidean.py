@@ -44,4 +44,6 @@ CVXPY = {
 PYPROXIMAL = {
     "L2": ((5,), lambda pp: pp.Euclidean(sigma=0.8)),
     "L2Ball": ((5,), lambda pp: pp.EuclideanBall(0, 1.5)),
+    "GroupL2 by column": ((3, 4), lambda pp: pp.L21(ndim=3, sigma=0.8)),
+    "SparseGroup": ((5,), lambda pp: pp.L21_plus_L1(sigma=1.3, rho=0.5 / 1.3)),
 }

@@ -29,3 +29,15 @@ METHODS = {
     "Sparsity": "prox",
     "NM": "prox",
 }
+
+CVXPY = {
+    "Box": ((5,), lambda cp, x: (0, [x >= -0.5, x <= 1])),
+    "BoxSupport": ((5,), lambda cp, x: (cp.sum(cp.maximum(-0.5 * x, x)), [])),
+    "Nonnegative": ((5,), lambda cp, x: (0, [x >= 0])),
+}
+
+PYPROXIMAL = {
+    "Box": ((5,), lambda pp: pp.Box(-0.5, 1)),
+    "Nonnegative": ((5,), lambda pp: pp.Box(lower=0)),
+    "Sparsity": ((5,), lambda pp: pp.L0Ball(2)),
+}

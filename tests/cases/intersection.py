@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cases.contract import Case
 from optsci import Box, Halfspace, Hyperplane, Intersection, Nonnegative
 
@@ -30,5 +32,19 @@ CASES = [
 METHODS = {"Intersection": "prox"}
 
 CVXPY = {
-    "Intersection of two halfspaces": ((2,), lambda cp, x: (0, [x[0] + 0.2 * x[1] <= 0.5, 0.1 * x[0] + x[1] <= -0.3]))
+    "Intersection of two halfspaces": ((2,), lambda cp, x: (0, [x[0] + 0.2 * x[1] <= 0.5, 0.1 * x[0] + x[1] <= -0.3])),
+    "Intersection, the simplex": ((3,), lambda cp, x: (0, [x >= 0, cp.sum(x) == 1])),
+}
+
+PYPROXIMAL = {
+    "Intersection of two halfspaces": (
+        (2,),
+        lambda pp: pp.GenericIntersectionProx(
+            [
+                pp.projection.HalfSpaceProj(np.array([1.0, 0.2]), 0.5),
+                pp.projection.HalfSpaceProj(np.array([0.1, 1.0]), -0.3),
+            ],
+            tol=1e-14,
+        ),
+    ),
 }

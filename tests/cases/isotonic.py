@@ -25,4 +25,13 @@ METHODS = {
     "Permutahedron": "prox lmo",
 }
 
-CVXPY = {"MonotoneCone": ((5,), lambda cp, x: (0, [cp.diff(x) >= 0]))}
+CVXPY = {
+    "MonotoneCone": ((5,), lambda cp, x: (0, [cp.diff(x) >= 0])),
+    "Permutahedron": (
+        (4,),
+        lambda cp, x: (
+            0,
+            [cp.sum_largest(x, 1) <= 2, cp.sum_largest(x, 2) <= 2.5, cp.sum_largest(x, 3) <= 3, cp.sum(x) == 2],
+        ),
+    ),
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cases.contract import Case
 from optsci import Linear, NonnegativeL1, Zero
 
@@ -23,4 +25,8 @@ METHODS = {
 CVXPY = {
     "Linear": ((3,), lambda cp, x: (0.5 * x[0] - x[1] + 2 * x[2], [])),
     "NonnegativeL1": ((3,), lambda cp, x: (0.7 * cp.sum(x), [x >= 0])),
+}
+
+PYPROXIMAL = {
+    "Linear": ((3,), lambda pp: pp.Quadratic(b=np.array([0.5, -1.0, 2.0]))),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cases.contract import Case, gaussian, gram
+from cases.contract import Case, array, gaussian, gram, operator
 from optsci import Autodiff, LeastSquares, Logistic, Quadratic
 
 
@@ -40,4 +40,18 @@ METHODS = {
     "Quadratic": "grad prox lipschitz",
     "Logistic": "grad lipschitz",
     "Autodiff": "grad",
+}
+
+CVXPY = {
+    "LeastSquares, tall": ((4,), lambda cp, x: (cp.sum_squares(array(6, 4) @ x - array(6)) / 2, [])),
+    "LeastSquares, fat": ((5,), lambda cp, x: (cp.sum_squares(array(3, 5) @ x - array(3)) / 2, [])),
+    "LeastSquares, many": ((5, 2), lambda cp, x: (cp.sum_squares(array(3, 5) @ x - array(3, 2)) / 2, [])),
+    "Quadratic": ((4,), lambda cp, x: (cp.sum_squares(array(6, 4) @ x) / 2 - array(4) @ x + 2, [])),
+    "Quadratic, singular": ((2,), lambda cp, x: (cp.square(cp.sum(x)) / 2, [])),
+}
+
+PYPROXIMAL = {
+    "LeastSquares, tall": ((4,), lambda pp: pp.L2(operator(array(6, 4)), array(6))),
+    "LeastSquares, fat": ((5,), lambda pp: pp.L2(operator(array(3, 5)), array(3))),
+    "Quadratic": ((4,), lambda pp: pp.Quadratic(operator(array(6, 4).T @ array(6, 4)), -array(4), 2.0)),
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from cases.contract import Case
+from cases.contract import Case, hard_threshold
 from optsci import (
     L2,
     PSD,
@@ -83,8 +84,28 @@ CVXPY = {
     "Spectral": ((3, 2), lambda cp, x: (0.8 * cp.sigma_max(x), [])),
     "SpectralBall": ((3, 2), lambda cp, x: (0, [cp.sigma_max(x) <= 1.5])),
     "NuclearBall": ((3, 2), lambda cp, x: (0, [cp.normNuc(x) <= 1.5])),
+    "KyFan": (
+        (
+            3,
+            3,
+        ),  # singular values of x are the positive eigenvalues of the symmetric matrix with x and x^T off the diagonal
+        lambda cp, x: (
+            0.8 * cp.lambda_sum_largest(cp.bmat([[np.zeros((3, 3)), x], [x.T, np.zeros((3, 3))]]), 2),
+            [],
+        ),
+    ),
+    "Schatten 1": ((3, 2), lambda cp, x: (0.8 * cp.normNuc(x), [])),
+    "Schatten 2": ((3, 2), lambda cp, x: (0.8 * cp.sum_squares(x), [])),
+    "SpectralFunction of L2Ball": ((3, 2), lambda cp, x: (0, [cp.norm(x, "fro") <= 1.5])),
+    "EigenFunction of L2": ((2, 2), lambda cp, x: (0.8 * cp.norm(x, "fro"), [x == x.T])),
+    "PSD": ((2, 2), lambda cp, x: (0, [x >> 0, x == x.T])),
+    "NegativeLogDet": ((2, 2), lambda cp, x: (-0.8 * cp.log_det(x), [x == x.T])),
 }
 
 PYPROXIMAL = {
     "Nuclear": ((3, 2), lambda pp: pp.Nuclear((3, 2), sigma=0.8)),
+    "NuclearBall": ((3, 2), lambda pp: pp.NuclearBall((3, 2), 1.5, maxiter=200, xtol=1e-14)),
+    "Schatten 2": ((3, 2), lambda pp: pp.SingularValuePenalty((3, 2), pp.L2(sigma=1.6))),
+    "Rank": ((3, 2), lambda pp: pp.SingularValuePenalty((3, 2), hard_threshold(pp, 0.8))),
+    "SpectralFunction of L2Ball": ((3, 2), lambda pp: pp.SingularValuePenalty((3, 2), pp.EuclideanBall(0, 1.5))),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cases.contract import Case
+import numpy as np
+
+from cases.contract import Case, hard_threshold
 from optsci import L0, MCP, SCAD, CappedL1, GroupL0, LHalf, LogSum, LTwoThirds, TransformedL1
 
 SHAPES = ((), (1,), (5,), (3, 4), (0,))
@@ -20,3 +22,14 @@ CASES = [
 ]
 
 METHODS = {case.name: "prox" for case in CASES}
+
+PYPROXIMAL = {
+    "L0": ((5,), lambda pp: hard_threshold(pp, 0.7)),
+    "SCAD": ((5,), lambda pp: pp.SCAD(0.7, 3.7)),
+    # 0.4 (1.75 |x| - x^2/2) = 0.7 |x| - x^2/(2 * 2.5), whose envelope has mu = 1.75^2/2
+    "MCP": ((5,), lambda pp: 0.4 * pp.QuadraticEnvelopeCard(1.75**2 / 2)),
+    "LogSum": ((5,), lambda pp: pp.Log(0.7 * np.log(3), 2.0)),
+    # Log1 has half its penalty in its prox, and a threshold of its own: far from 0 the stationary point is the same
+    "LogSum | Log1": ((5,), lambda pp: pp.Log1(1.4, 0.5), lambda v: v + 3 * v.sign()),
+    "TransformedL1": ((5,), lambda pp: pp.Geman(1.75, 1.5)),
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cases.contract import Case
 from optsci import L1, ElasticNet, SquaredL2, WeightedL1
 
@@ -22,4 +24,17 @@ METHODS = {
     "WeightedL1": "prox conjugate",
     "SquaredL2": "grad prox conjugate lipschitz",
     "ElasticNet": "prox conjugate",
+}
+
+CVXPY = {
+    "L1": ((5,), lambda cp, x: (0.7 * cp.norm1(x), [])),
+    "WeightedL1": ((4,), lambda cp, x: (cp.abs(x) @ [0, 0.3, 1, 2], [])),
+    "SquaredL2": ((5,), lambda cp, x: (0.3 * cp.sum_squares(x), [])),
+    "ElasticNet": ((5,), lambda cp, x: (0.7 * cp.norm1(x) + 0.3 * cp.sum_squares(x), [])),
+}
+
+PYPROXIMAL = {
+    "L1": ((5,), lambda pp: pp.L1(0.7)),
+    "WeightedL1": ((4,), lambda pp: pp.L1(np.array([0.0, 0.3, 1.0, 2.0]))),
+    "SquaredL2": ((5,), lambda pp: pp.L2(sigma=0.6)),
 }

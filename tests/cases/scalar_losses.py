@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from cases.contract import Case
 from optsci import (
     Entropy,
@@ -77,4 +79,10 @@ CVXPY = {
     "Entropy": ((5,), lambda cp, x: (-0.7 * cp.sum(cp.entr(x)), [])),
     "Power 3/2": ((5,), lambda cp, x: (0.7 * cp.sum(cp.power(cp.abs(x), 1.5)), [])),
     "Power 3": ((5,), lambda cp, x: (0.7 * cp.sum(cp.power(cp.abs(x), 3)), [])),
+}
+
+PYPROXIMAL = {
+    # PyProximal's Huber is no prox between alpha and alpha + step: the gap; of one number, HuberCircular is the same
+    "Huber": ((5,), lambda pp: 0.56 * pp.Huber(0.8), lambda v: torch.where(v.abs() > 0.8, v + v.sign(), v)),
+    "Huber | HuberCircular": ((1,), lambda pp: 0.56 * pp.HuberCircular(0.8)),
 }

@@ -32,6 +32,6 @@ CVXPY = {
 }
 
 PYPROXIMAL = {
-    "Simplex": ((5,), lambda pp: pp.Simplex(5, 1.0)),
-    "L1Ball": ((5,), lambda pp: pp.L1Ball(5, 1.3)),
+    "Simplex": ((5,), lambda pp: pp.Simplex(5, 1.0, maxiter=200, xtol=1e-14)),
+    "L1Ball": ((5,), lambda pp: pp.L1Ball(5, 1.3, maxiter=200, xtol=1e-14)),
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from cases.contract import Case, gaussian
+from cases.contract import Case, gaussian, operator
 from optsci import (
     L1,
     L2,
@@ -32,6 +33,8 @@ def frame(t):
     """Two orthogonal rows of norm 3/2 in four dimensions."""
     return 1.5 * torch.linalg.qr(gaussian(t, 4, 2)).Q.T
 
+
+FRAME = frame(lambda data: data).numpy()
 
 KINK = {"test_lipschitz_constant_is_the_best": "flat inside the set, 0 among the points"}
 RANGE = {
@@ -99,4 +102,26 @@ METHODS = {
     "TightFrame, smooth": "grad prox lipschitz",
     "Epicomposition": "prox",
     "AffineComposition": "grad lipschitz",
+}
+
+CVXPY = {
+    "Tilted": ((3,), lambda cp, x: (0.7 * cp.norm1(x) + [0.3, -1, 2] @ x, [])),
+    "Regularized": ((2,), lambda cp, x: (0.7 * cp.norm1(x) + 0.3 * cp.sum_squares(x - [0.3, -1]), [])),
+    "Restricted": ((5,), lambda cp, x: (0.7 * cp.norm1(x), [x >= -0.5, x <= 1])),
+    "Distance": ((2,), lambda cp, x: (0.7 * cp.norm2(cp.pos(cp.maximum(x - 1, -0.5 - x))), [])),
+    "Distance to a ball": ((4,), lambda cp, x: (0.7 * cp.pos(cp.norm2(x) - 1.2), [])),
+    "SquaredDistance": ((2,), lambda cp, x: (0.35 * cp.sum_squares(cp.pos(cp.maximum(x - 1, -0.5 - x))), [])),
+    "Sliced": ((5,), lambda cp, x: (0.7 * cp.norm1(x[:2]) + 0.5 * cp.norm2(x[2:]), [])),
+    "Precomposed": ((3,), lambda cp, x: (0.7 * cp.norm1(0.5 - 2 * x), [])),
+    "TightFrame": ((4,), lambda cp, x: (0.7 * cp.norm1(FRAME @ x), [])),
+}
+
+PYPROXIMAL = {
+    "Sliced": ((5,), lambda pp: pp.VStack([pp.L1(0.7), pp.Euclidean(0.5)], nn=[2, 3])),
+    "TightFrame": (
+        (4,),
+        lambda pp: pp.Orthogonal(pp.L1(0.7), operator(FRAME), partial=True, b=np.zeros(2), alpha=2.25),
+    ),
+    "Precomposed": ((3,), lambda pp: pp.L1(0.7).precomposition(-2.0, 0.5)),
+    "Tilted": ((3,), lambda pp: pp.L1(0.7).affine_addition(np.array([0.3, -1.0, 2.0]))),
 }

@@ -22,3 +22,7 @@ CVXPY = {
     "TotalVariation1D": ((5,), lambda cp, x: (0.7 * cp.norm1(cp.diff(x)), [])),
     "FusedLasso": ((5,), lambda cp, x: (0.4 * cp.norm1(x) + 0.7 * cp.norm1(cp.diff(x)), [])),
 }
+
+PYPROXIMAL = {
+    "TotalVariation1D": ((5,), lambda pp: pp.TV((5,), sigma=0.7, niter=200, rtol=0.0)),
+}
