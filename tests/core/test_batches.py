@@ -150,3 +150,91 @@ def test_fista_with_a_step_of_its_own_for_every_problem(restart):
         for i in range(B)
     ]
     assert_same(batch, alone)
+
+
+def images() -> torch.Tensor:
+    """Noisy steps, ever farther apart."""
+    steps = torch.arange(6, dtype=torch.float64).gt(2).to(torch.float64)
+    return gaussian(B, 4, 6) + torch.logspace(-0.5, 1, B, dtype=torch.float64)[:, None, None] * steps
+
+
+@pytest.mark.parametrize("relaxation", [1.0, 1.6])
+def test_douglas_rachford(relaxation):
+    A, b = data()
+    start, options = gaussian(B, 7, seed=2), {"step": 0.4, "relaxation": relaxation}
+    steps = optsci.douglas_rachford(LeastSquares(BatchMatrix(A), b), L1(0.5), start, batch_dims=1, **options)
+    alone = [optsci.douglas_rachford(LeastSquares(A[i], b[i]), L1(0.5), start[i], **options) for i in range(B)]
+    assert_same(optsci.solve(steps, **LIMITS), [optsci.solve(one, **LIMITS) for one in alone])
+
+
+@pytest.mark.parametrize("options", [{}, {"relaxation": 1.6}, {"dual_step": 1.5}])
+def test_admm(options):
+    A, b = data()
+    start, options = gaussian(B, 7, seed=2), {"rho": 3.0, "u0": torch.ones(7, dtype=torch.float64)} | options
+    batch = options | {"u0": torch.ones(B, 7, dtype=torch.float64)}
+    steps = optsci.admm(LeastSquares(BatchMatrix(A), b), L1(0.5), start, batch_dims=1, **batch)
+    alone = [optsci.admm(LeastSquares(A[i], b[i]), L1(0.5), start[i], **options) for i in range(B)]
+    run = optsci.solve(steps, **LIMITS)
+    assert_same(run, [optsci.solve(one, **LIMITS) for one in alone])
+    assert run.state.primal.shape == run.state.dual.shape == (B,)
+
+
+@pytest.mark.parametrize("theta", [1.0, 0.9])
+def test_chambolle_pock_with_a_matrix_for_each_problem(theta):
+    A, b = data()
+    options = {"tau": 0.5 / BatchMatrix(A).norm(), "sigma": 1 / BatchMatrix(A).norm(), "theta": theta}
+    start = gaussian(B, 7, seed=2)
+    g = [optsci.Translated(optsci.SquaredL2(1.0), data) for data in (b, *b)]
+    steps = optsci.chambolle_pock(L1(0.5), g[0], BatchMatrix(A), start, batch_dims=1, **options)
+    alone = [optsci.chambolle_pock(L1(0.5), g[1 + i], A[i], start[i], **options) for i in range(B)]
+    assert_same(optsci.solve(steps, **LIMITS), [optsci.solve(one, **LIMITS) for one in alone])
+
+
+def test_chambolle_pock_over_a_batch_of_images():
+    y, K, g = images(), optsci.Gradient((4, 6)), L1(0.3)
+    f = [optsci.Translated(optsci.SquaredL2(1.0), data) for data in (y, *y)]
+    steps = optsci.chambolle_pock(f[0], g, K, torch.zeros_like(y), batch_dims=1)
+    alone = [optsci.chambolle_pock(f[1 + i], g, K, torch.zeros_like(y[i])) for i in range(B)]
+    assert_same(optsci.solve(steps, **LIMITS), [optsci.solve(one, **LIMITS) for one in alone])
+
+
+def test_every_entry_may_be_a_problem_of_its_own():
+    x0 = gaussian(B, 3)
+    g = optsci.Translated(optsci.SquaredL2(1.0), x0)
+    state = next(iter(optsci.douglas_rachford(g, L1(0.5), torch.zeros_like(x0), step=0.4, batch_dims=2)))
+    torch.testing.assert_close(state.residual, (state.x - state.y).abs() / state.x.abs().clamp(min=1))
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda x: optsci.admm(L1(1.0), L1(1.0), x, balance=optsci.ResidualBalancing(), batch_dims=1),
+            "balance must be None for a batch (batch_dims=1): its problems share one rho",
+        ),
+        (
+            lambda x: optsci.chambolle_pock(L1(1.0), L1(1.0), torch.ones(2, 2), x, batch_dims=1),
+            "K must keep the first batch_dims=1 dimensions of x: a matrix acts on columns; take a BatchMatrix",
+        ),
+        (
+            lambda x: optsci.chambolle_pock(L1(1.0), L1(1.0), optsci.Marginals(2, 3), x, batch_dims=1),
+            "K must keep the first batch_dims=1 dimensions of x: it takes (2, 3) to (5,)",
+        ),
+    ],
+)
+def test_what_a_batch_cannot_have_is_refused(call, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        call(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: optsci.douglas_rachford(L1(1.0), L1(1.0), x, step=1.0, batch_dims=3),
+        lambda x: optsci.admm(L1(1.0), L1(1.0), x, batch_dims=3),
+        lambda x: optsci.chambolle_pock(L1(1.0), L1(1.0), optsci.Identity(6), x, batch_dims=3),
+    ],
+)
+def test_batch_dims_beyond_those_of_x0_are_refused(call):
+    with pytest.raises(ValueError, match="batch_dims must lie between 0 and the 2 dimensions of x0, not 3"):
+        call(torch.zeros(2, 3))
