@@ -364,14 +364,11 @@ def _steps(tau: float | None, sigma: float | None, K: Operator) -> tuple[float, 
 
 
 def _require_batch(K: Operator, x0: Tensor, y0: Tensor, batch_dims: int) -> None:
+    rule = f"K must keep the first batch_dims={batch_dims} dimensions of x"
     if isinstance(K, Matrix | NumpyOperator):
-        raise ValueError(
-            f"K must keep the first batch_dims={batch_dims} dimensions of x: a matrix acts on columns; take a BatchMatrix"
-        )
+        raise ValueError(f"{rule}: a matrix acts on columns; take a BatchMatrix")
     if y0.shape[:batch_dims] != x0.shape[:batch_dims]:
-        raise ValueError(
-            f"K must keep the first batch_dims={batch_dims} dimensions of x: it takes {tuple(x0.shape)} to {tuple(y0.shape)}"
-        )
+        raise ValueError(f"{rule}: it takes {tuple(x0.shape)} to {tuple(y0.shape)}")
 
 
 def _positive(x: Any, name: str) -> float:

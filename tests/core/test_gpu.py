@@ -20,14 +20,15 @@ def make(case: Case, device: str) -> Any:
 
 
 def cases(*methods: str) -> Any:
-    """Run a test for every case with the methods, on each of its shapes."""
+    """Run a test for every case with the methods."""
     fitting = [case for case in CASES if all(hasattr(make(case, "cpu"), method) for method in methods)]
-    params = [pytest.param(case, shape, id=f"{case.name}-{shape}") for case in fitting for shape in case.shapes]
-    return pytest.mark.parametrize(("case", "shape"), params)
+    return pytest.mark.parametrize("case", fitting, ids=lambda case: case.name)
 
 
-def point(case: Case, shape: tuple[int, ...]) -> Tensor:
-    return case.points(2 * torch.randn(shape, generator=torch.Generator().manual_seed(11), dtype=torch.float64))
+def points(case: Case) -> list[Tensor]:
+    """A point of every shape that the case is checked for."""
+    generator = torch.Generator().manual_seed(11)
+    return [case.points(2 * torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in case.shapes]
 
 
 def assert_same(on_cuda: Tensor, on_cpu: Tensor) -> None:
@@ -37,23 +38,24 @@ def assert_same(on_cuda: Tensor, on_cpu: Tensor) -> None:
 
 
 @cases()
-def test_value(case, shape):
-    x = point(case, shape)
-    assert_same(make(case, "cuda")(x.cuda()), make(case, "cpu")(x))
+def test_value(case):
+    for x in points(case):
+        assert_same(make(case, "cuda")(x.cuda()), make(case, "cpu")(x))
 
 
 @cases("prox")
-@pytest.mark.parametrize("step", [0.3, torch.tensor(1.7, dtype=torch.float64)], ids=["number", "tensor"])
-def test_prox(case, shape, step):
-    x = point(case, shape)
-    step_on_cuda = step.cuda() if isinstance(step, Tensor) else step
-    assert_same(make(case, "cuda").prox(x.cuda(), step_on_cuda), make(case, "cpu").prox(x, step))
+def test_prox(case):
+    on_cuda, on_cpu = make(case, "cuda"), make(case, "cpu")
+    for x in points(case):
+        assert_same(on_cuda.prox(x.cuda(), 0.3), on_cpu.prox(x, 0.3))
+        step = torch.tensor(1.7, dtype=torch.float64)
+        assert_same(on_cuda.prox(x.cuda(), step.cuda()), on_cpu.prox(x, step))
 
 
 @cases("grad")
-def test_grad(case, shape):
-    x = case.interior(point(case, shape))
-    assert_same(make(case, "cuda").grad(x.cuda()), make(case, "cpu").grad(x))
+def test_grad(case):
+    for x in map(case.interior, points(case)):
+        assert_same(make(case, "cuda").grad(x.cuda()), make(case, "cpu").grad(x))
 
 
 def test_a_batch_of_lassos():
