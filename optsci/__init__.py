@@ -173,7 +173,7 @@ from optsci.functions.sorted_norms import OWL
 from optsci.iteration import Instances, Result, SolveError, Status, solve
 from optsci.lasso import LassoFit, LassoPath, lasso, lasso_path
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
-from optsci.linear_maps import Diagonal, Gradient, Identity, Marginals
+from optsci.linear_maps import BatchMatrix, Diagonal, Gradient, Identity, Marginals
 from optsci.lowrank import (
     SVD,
     Eigen,
@@ -229,6 +229,7 @@ __all__ = [
     "Affine",
     "AffineComposition",
     "Autodiff",
+    "BatchMatrix",
     "Binary",
     "Birkhoff",
     "Block",

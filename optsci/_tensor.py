@@ -147,6 +147,17 @@ def broadcasts(shape: torch.Size, onto: torch.Size) -> bool:
     return len(shape) <= len(onto) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(onto), strict=False))
 
 
+def instance_norm(x: Tensor, batch_dims: int = 0) -> Tensor:
+    """Return the Euclidean norm over all dimensions from ``batch_dims`` on: one for each problem of a batch.
+
+    >>> instance_norm(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), 1)
+    tensor([5., 1.])
+    """
+    if batch_dims == 0:
+        return x.norm()
+    return (x.flatten(batch_dims) if batch_dims < x.dim() else x[..., None]).norm(dim=-1)
+
+
 def _values(x: float | Tensor) -> Tensor:
     """Entries for inspection; a number in double precision, in which Python keeps it."""
     return x.detach().flatten() if isinstance(x, Tensor) else torch.tensor([x], dtype=torch.float64)

@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_positive
+from optsci._tensor import as_scalar, instance_norm, require_positive
 from optsci.operators import as_operator
 from optsci.protocols import require
+from optsci.proximal_gradient import require_batch_dims
 from optsci.splitting import require_between, same_shape, starting_point
 
 Balance = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -96,6 +97,7 @@ def admm(
     z0: Any = None,
     u0: Any = None,
     balance: Balance | None = None,
+    batch_dims: int = 0,
 ) -> Iterator[ADMMState]:
     r"""ADMM for f + g, neither of them smooth: converges for every rho if f and g are convex.
 
@@ -112,7 +114,9 @@ def admm(
         z0: start of z. None: x0.
         u0: start of u. None: zero. A state's z and u go on from there, with its rho.
         balance: a rule ``(k, rho, primal, dual) -> rho``, such as ``ResidualBalancing()``; u is rescaled
-            by the old over the new rho.
+            by the old over the new rho. Not for a batch, whose problems have one rho in common.
+        batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
+            its own; f and g must be sums over them, as those of this library are.
 
     The residual is the larger of ``||x - z|| / max(1, ||z||)`` and ``rho ||z - z_old|| / max(1, ||rho u||)``.
 
@@ -134,6 +138,9 @@ def admm(
         raise ValueError(f"relaxation={float(relaxation)!r} and dual_step={float(gamma)!r}: one of them must be 1")
     if balance is not None and not callable(balance):
         raise TypeError(f"balance must be a rule such as ResidualBalancing(), not {balance!r}")
+    require_batch_dims(batch_dims, x0)
+    if balance is not None and batch_dims:
+        raise ValueError(f"balance must be None for a batch (batch_dims={batch_dims}): its problems share one rho")
 
     def iterate(z: Tensor, u: Tensor, rho: float | Tensor) -> Iterator[ADMMState]:
         if balance is not None:
@@ -145,8 +152,8 @@ def admm(
             x_relaxed = relaxation * x + (1 - relaxation) * z
             z = g.prox(x_relaxed + u, 1 / rho)
             u = u + gamma * (x_relaxed - z)
-            primal, dual = (x - z).norm(), (rho * (z - z_old)).norm()
-            residual = _residual(primal, z, dual, rho * u)
+            primal, dual = instance_norm(x - z, batch_dims), instance_norm(rho * (z - z_old), batch_dims)
+            residual = _residual(primal, z, dual, rho * u, batch_dims)
             if balance is not None:
                 rho_old, rho = rho, balance(k, torch.as_tensor(rho), primal, dual)
                 u = u * (rho_old / rho)
@@ -233,5 +240,6 @@ def _penalty(rho: Any) -> float | Tensor:
     return rho
 
 
-def _residual(primal: Tensor, z: Tensor, dual: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(primal / z.norm().clamp(min=1), dual / y.norm().clamp(min=1))
+def _residual(primal: Tensor, z: Tensor, dual: Tensor, y: Tensor, batch_dims: int = 0) -> Tensor:
+    sizes = (instance_norm(v, batch_dims).clamp(min=1) for v in (z, y))
+    return torch.maximum(primal / next(sizes), dual / next(sizes))

@@ -1,4 +1,4 @@
-r"""Linear operators of images and plans: they take tensors of any batch, in the shape that they have.
+r"""Linear operators of images, plans and batches: they take tensors of any batch, in the shape that they have.
 
 .. math:: \nabla : \mathbb{R}^{H \times W} \to \mathbb{R}^{2 \times H \times W}, \qquad
           P \mapsto (P \mathbf 1, P^\top \mathbf 1)
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -151,6 +152,68 @@ class Diagonal:
     def norm(self) -> float:
         """Return the largest magnitude."""
         return float(self.d.detach().abs().max()) if self.d.numel() else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class BatchMatrix:
+    """A matrix for each problem of a batch: ``A(x)`` takes x (B, n) to (B, m), the i-th row by the i-th matrix.
+
+    Args:
+        entries: (B, m, n); for one matrix in common, ``A.expand(B, m, n)``.
+
+    Raises:
+        ValueError: ``entries`` is empty or has not three dimensions.
+
+    >>> A = BatchMatrix([[[3.0, 4.0]], [[0.0, 1.0]]])
+    >>> A(torch.ones(2, 2)), A.shape, A.norms(), A.norm()
+    (tensor([[7.],
+            [1.]]), (2, 4), tensor([[5.],
+            [1.]]), 5.0)
+    """
+
+    entries: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", as_tensor(self.entries, "A"))
+        if self.entries.dim() != 3 or self.entries.numel() == 0:
+            raise ValueError(f"A must be a batch of matrices (B, m, n), not of shape {tuple(self.entries.shape)}")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        batch, _, n = self.entries.shape
+        _require_last(x, (batch, n), "x")
+        return (self.entries @ x[..., None])[..., 0]
+
+    @property
+    def T(self) -> BatchMatrix:
+        return BatchMatrix(self.entries.mT)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        batch, m, n = self.entries.shape
+        return batch * m, batch * n
+
+    def norm(self) -> float:
+        """Return the largest singular value of all."""
+        return float(self._norms.max())
+
+    def norms(self) -> Tensor:
+        """Return the largest singular value of each matrix, (B, 1): a step ``1 / A.norms()**2`` has one a problem.
+
+        Half precision is computed in float32. The result is a constant: no gradient flows through it.
+        """
+        return self._norms.to(self.entries.dtype)
+
+    @cached_property
+    def _norms(self) -> Tensor:
+        A = self.entries.detach()
+        A = A.to(torch.promote_types(A.dtype, torch.float32))
+        if not A.isfinite().all():
+            raise ValueError("A holds NaN or infinite entries")
+        # Powers of 2, by which nothing is rounded and no square overflows.
+        exponent = torch.frexp(A.abs().amax((-2, -1))).exponent
+        wide = torch.ldexp(A if A.shape[-2] <= A.shape[-1] else A.mT, -exponent[:, None, None])
+        square = torch.linalg.eigvalsh(wide @ wide.mT)[:, -1].clamp(min=0)
+        return torch.ldexp(square.sqrt(), exponent)[:, None]
 
 
 @dataclass(frozen=True)

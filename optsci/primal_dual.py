@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import require_positive
-from optsci.operators import as_operator
+from optsci.operators import Matrix, NumpyOperator, as_operator
 from optsci.protocols import Operator, require
+from optsci.proximal_gradient import require_batch_dims
 from optsci.splitting import lipschitz, relative, require_between, same_shape, starting_point
 
 
@@ -66,6 +67,7 @@ def chambolle_pock(
     tau: float | None = None,
     sigma: float | None = None,
     theta: float = 1.0,
+    batch_dims: int = 0,
 ) -> Iterator[PrimalDualState]:
     r"""The method of Chambolle and Pock (PDHG) for f(x) + g(K x): both by their prox.
 
@@ -82,6 +84,9 @@ def chambolle_pock(
         sigma: dual step. None: from tau in the same way.
         theta: extrapolation, above 0 and at most 1; below 1, the product of the steps times ``K.norm()**2`` must be
             below ``4 theta (2 - theta)/(1 - 2 theta + 9 theta^2 - 4 theta^3)``.
+        batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
+            its own; f and g must be sums over them, as those of this library are.
+            K must keep these dimensions, as ``BatchMatrix`` and ``Gradient`` do.
 
     The residual is the larger of ``||x - x_old|| / max(1, ||x||)`` and ``||y - y_old|| / max(1, ||y||)``: zero exactly
     at a saddle point.
@@ -95,6 +100,9 @@ def chambolle_pock(
         tensor([1., 1.])
     """
     K, x0, y0 = _start("chambolle_pock", f, g, K, x0, y0)
+    require_batch_dims(batch_dims, x0)
+    if batch_dims:
+        _require_batch(K, x0, y0, batch_dims)
     if not 0 < theta <= 1:
         raise ValueError(f"theta must be above 0 and at most 1, got {theta!r}")
     tau, sigma, product = _steps(tau, sigma, K)
@@ -109,7 +117,7 @@ def chambolle_pock(
         while True:
             x_old, y_old = x, y
             x, y = chambolle_pock_step(f, g, K, x, y, tau, sigma, theta)
-            yield PrimalDualState(x, _residual(x, x_old, y, y_old), y)
+            yield PrimalDualState(x, _residual(x, x_old, y, y_old, batch_dims), y)
 
     return iterate(x0, y0)
 
@@ -355,11 +363,19 @@ def _steps(tau: float | None, sigma: float | None, K: Operator) -> tuple[float, 
     return t, s, t * s * square
 
 
+def _require_batch(K: Operator, x0: Tensor, y0: Tensor, batch_dims: int) -> None:
+    rule = f"K must keep the first batch_dims={batch_dims} dimensions of x"
+    if isinstance(K, Matrix | NumpyOperator):
+        raise ValueError(f"{rule}: a matrix acts on columns; take a BatchMatrix")
+    if y0.shape[:batch_dims] != x0.shape[:batch_dims]:
+        raise ValueError(f"{rule}: it takes {tuple(x0.shape)} to {tuple(y0.shape)}")
+
+
 def _positive(x: Any, name: str) -> float:
     number = float(x)
     require_positive(number, name)
     return number
 
 
-def _residual(x: Tensor, x_old: Tensor, y: Tensor, y_old: Tensor) -> Tensor:
-    return torch.maximum(relative(x - x_old, x), relative(y - y_old, y))
+def _residual(x: Tensor, x_old: Tensor, y: Tensor, y_old: Tensor, batch_dims: int = 0) -> Tensor:
+    return torch.maximum(relative(x - x_old, x, batch_dims), relative(y - y_old, y, batch_dims))

@@ -23,7 +23,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_scalar, as_tensor, broadcasts, require_fit, require_positive
+from optsci._tensor import (
+    as_coefficient,
+    as_scalar,
+    as_tensor,
+    broadcasts,
+    instance_norm,
+    require_fit,
+    require_positive,
+)
 from optsci.momentum import Momentum, Restart, nesterov
 from optsci.protocols import require, require_value
 
@@ -318,8 +326,7 @@ def _require_function(function: Any, name: str, example: str) -> None:
 
 
 def _residual(y: Tensor, x: Tensor, batch_dims: int = 0) -> Tensor:
-    change, size = ((v.flatten(batch_dims) if batch_dims < v.dim() else v[..., None]).norm(dim=-1) for v in (y - x, x))
-    return change / size.clamp(min=1)
+    return instance_norm(y - x, batch_dims) / instance_norm(x, batch_dims).clamp(min=1)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

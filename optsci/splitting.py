@@ -21,8 +21,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_scalar, as_tensor, broadcasts, require_fit, require_positive
+from optsci._tensor import (
+    as_coefficient,
+    as_scalar,
+    as_tensor,
+    broadcasts,
+    instance_norm,
+    require_fit,
+    require_positive,
+)
 from optsci.protocols import require
+from optsci.proximal_gradient import require_batch_dims
 
 
 class SplittingState(NamedTuple):
@@ -44,7 +53,7 @@ class PeacemanRachfordState(NamedTuple):
 
 
 def douglas_rachford(
-    f: Any, g: Any, x0: Any, *, step: float | Tensor, relaxation: float | Tensor = 1.0
+    f: Any, g: Any, x0: Any, *, step: float | Tensor, relaxation: float | Tensor = 1.0, batch_dims: int = 0
 ) -> Iterator[SplittingState]:
     r"""Douglas-Rachford splitting of f + g, neither of them smooth: ``z += relaxation (y - x)``.
 
@@ -56,6 +65,8 @@ def douglas_rachford(
         x0: start of z, any shape; not modified.
         step: positive; a number or a tensor that broadcasts to x.
         relaxation: between 0 and 2.
+        batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
+            its own; f and g must be sums over them, as those of this library are.
 
     The residual is ``||x_k - y_k|| / max(1, ||x_k||)``.
 
@@ -70,13 +81,14 @@ def douglas_rachford(
     x0 = starting_point("douglas_rachford", x0, f=f, g=g)
     step = _step(step, x0)
     relaxation = require_between(relaxation, 0, 2, "relaxation")
+    require_batch_dims(batch_dims, x0)
 
     def iterate(z: Tensor) -> Iterator[SplittingState]:
         while True:
             x = f.prox(z, step)
             y = g.prox(2 * x - z, step)
             z = z + relaxation * (y - x)
-            yield SplittingState(x, relative(x - y, x), y, z)
+            yield SplittingState(x, relative(x - y, x, batch_dims), y, z)
 
     return iterate(x0)
 
@@ -214,9 +226,9 @@ def require_between(x: Any, low: float, high: float, name: str) -> float | Tenso
     return number
 
 
-def relative(difference: Tensor, x: Tensor) -> Tensor:
-    """Return ``||difference|| / max(1, ||x||)``."""
-    return difference.norm() / x.norm().clamp(min=1)
+def relative(difference: Tensor, x: Tensor, batch_dims: int = 0) -> Tensor:
+    """Return ``||difference|| / max(1, ||x||)``, for each problem of a batch."""
+    return instance_norm(difference, batch_dims) / instance_norm(x, batch_dims).clamp(min=1)
 
 
 def _step(step: Any, x0: Tensor) -> float | Tensor:

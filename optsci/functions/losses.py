@@ -19,6 +19,7 @@ from torch import Tensor
 from optsci._tensor import as_coefficient, as_finite, require_finite, require_fit
 from optsci.functions.calculus import Prox, added, scaled
 from optsci.linalg import largest_eigenvalue, require_symmetric
+from optsci.linear_maps import BatchMatrix
 from optsci.operators import Matrix, as_operator
 from optsci.protocols import Operator
 
@@ -35,12 +36,13 @@ class LeastSquares:
     last step given as a float; a step given as a tensor is differentiated through, and factorised every time.
 
     Args:
-        A: (m, n) matrix, or a linear operator (then there is no ``prox``).
-        b: (m,) for ``x`` (n,), or (m, k) for ``x`` (n, k): k problems side by side.
+        A: (m, n) matrix, or a ``BatchMatrix`` (B, m, n), or another linear operator (then there is no ``prox``).
+        b: (m,) for ``x`` (n,), or (m, k) for ``x`` (n, k): k problems side by side. For a ``BatchMatrix`` (B, m), for
+            ``x`` (B, n); the step of the prox may then be a tensor (B, 1).
 
     Raises:
         ValueError: ``b`` has not the rows of ``A`` or disagrees in dtype or device, data are not finite, ``A
-            x`` has not the shape of ``b``, or ``step`` is not a single number.
+            x`` has not the shape of ``b``, or ``step`` is not a single number, nor one a problem of a batch.
 
     >>> f = LeastSquares([[1.0, 0.0], [0.0, 2.0]], [1.0, 2.0])
     >>> f(torch.zeros(2)), f.grad(torch.zeros(2)), f.lipschitz(), f.prox(torch.zeros(2), 0.5)
@@ -68,8 +70,8 @@ class LeastSquares:
 
     @property
     def prox(self) -> Prox:
-        """``prox(x, step)``, of the shape of ``x``, where A is a matrix; ``step`` is a single number."""
-        if not isinstance(self.A, Matrix):
+        """``prox(x, step)``, of the shape of ``x``, where A is a matrix or a batch of them."""
+        if not isinstance(self.A, Matrix | BatchMatrix):
             raise AttributeError("LeastSquares has no prox in this form: its A is an operator, not a matrix")
         return self._prox
 
@@ -81,7 +83,7 @@ class LeastSquares:
     @cached_property
     def _resolvent(self) -> _Resolvent:
         A = self.A.entries
-        return _Resolvent(A.mT @ A if A.shape[1] <= A.shape[0] else A @ A.mT)
+        return _Resolvent(A.mT @ A if A.shape[-1] <= A.shape[-2] else A @ A.mT)
 
     @property
     def like(self) -> Tensor:
@@ -260,25 +262,34 @@ class Autodiff:
 
 
 class _Resolvent:
-    """``(I + step H)^{-1}`` applied to columns, by Cholesky; the factor of the last float step is kept."""
+    """``(I + step H)^{-1}`` applied to columns, by Cholesky; the factor of the last float step is kept.
+
+    With H (B, n, n), it is applied to rows (B, n), each with its own matrix, and its own step where that is (B, 1).
+    """
 
     def __init__(self, H: Tensor) -> None:
         self.H = H
         self.last: tuple[float, Tensor] | None = None
 
     def __call__(self, columns: Tensor, step: float | Tensor) -> Tensor:
-        solution = torch.cholesky_solve(columns.reshape(len(self.H), -1), self._factor(step))
-        return solution.reshape(columns.shape)
+        right = columns[..., None] if self.H.dim() == 3 else columns.reshape(len(self.H), -1)
+        return torch.cholesky_solve(right, self._factor(step)).reshape(columns.shape)
 
     def _factor(self, step: float | Tensor) -> Tensor:
         if self.last is not None and not isinstance(step, Tensor) and self.last[0] == step:
             return self.last[1]
         if isinstance(step, Tensor) and step.dim() > 0:
-            raise ValueError(f"step must be a single number: all entries are coupled, got {tuple(step.shape)}")
-        identity = torch.eye(len(self.H), dtype=self.H.dtype, device=self.H.device)
+            if self.H.dim() == 2:
+                raise ValueError(f"step must be a single number: all entries are coupled, got {tuple(step.shape)}")
+            if step.shape not in ((len(self.H), 1), (1, 1), (1,)):
+                raise ValueError(f"step must be a number or of shape {(len(self.H), 1)}, got {tuple(step.shape)}")
+            step = step[..., None]
+        identity = torch.eye(self.H.shape[-1], dtype=self.H.dtype, device=self.H.device)
         factor, info = torch.linalg.cholesky_ex(identity + step * self.H)
-        if info:
-            raise ValueError(f"no prox: I + step H is not positive definite for step = {float(step):g}")
+        if info.any():
+            steps = torch.as_tensor(step).detach().flatten()
+            wrong = steps[int(info.argmax())] if len(steps) > 1 else steps[0]
+            raise ValueError(f"no prox: I + step H is not positive definite for step = {float(wrong):g}")
         if not isinstance(step, Tensor) and not factor.requires_grad:
             self.last = step, factor
         return factor
@@ -286,8 +297,12 @@ class _Resolvent:
 
 def _operator_and_data(A: Any, data: Any, name: str) -> tuple[Operator, Tensor]:
     A = as_operator(A)
-    like = as_finite(A.entries, "A") if isinstance(A, Matrix) else None
+    like = as_finite(A.entries, "A") if isinstance(A, Matrix | BatchMatrix) else None
     data = as_finite(data, name, like=like)
+    if isinstance(A, BatchMatrix):
+        if data.shape != A.entries.shape[:2]:
+            raise ValueError(f"{name} must be of shape {tuple(A.entries.shape[:2])}, as A is, got {tuple(data.shape)}")
+        return A, data
     if data.dim() == 0 or data.shape[0] != A.shape[0]:
         raise ValueError(f"{name} must have the {A.shape[0]} rows of A, got shape {tuple(data.shape)}")
     return A, data
@@ -295,7 +310,10 @@ def _operator_and_data(A: Any, data: Any, name: str) -> tuple[Operator, Tensor]:
 
 def _domain(A: Operator, data: Tensor) -> Tensor:
     """A tensor like x, without its memory."""
-    return data.detach().new_zeros(()).expand(A.shape[1], *data.shape[1:])
+    zero = data.detach().new_zeros(())
+    if isinstance(A, BatchMatrix):
+        return zero.expand(len(A.entries), A.entries.shape[2])
+    return zero.expand(A.shape[1], *data.shape[1:])
 
 
 def _same_shape(x: Tensor, data: Tensor, name: str, data_name: str) -> Tensor:

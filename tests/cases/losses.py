@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cases.contract import Case, array, gaussian, gram, operator
 from optsci import Autodiff, LeastSquares, Logistic, Quadratic
+from cases.contract import Case, gaussian, gram
+from optsci import Autodiff, BatchMatrix, LeastSquares, Logistic, Quadratic
 
 
 class Doubled:
@@ -22,10 +24,16 @@ class Doubled:
         return 2.0
 
 
+def batch(tensor, size, m, n):
+    return LeastSquares(BatchMatrix(gaussian(tensor, size, m, n)), gaussian(tensor, size, m))
+
+
 CASES = [
     Case("LeastSquares, tall", lambda t: LeastSquares(gaussian(t, 6, 4), gaussian(t, 6)), ((4,),), coupled=True),
     Case("LeastSquares, fat", lambda t: LeastSquares(gaussian(t, 3, 5), gaussian(t, 3)), ((5,),), coupled=True),
     Case("LeastSquares, many", lambda t: LeastSquares(gaussian(t, 3, 5), gaussian(t, 3, 2)), ((5, 2),), coupled=True),
+    Case("LeastSquares, batch of tall", lambda t: batch(t, 2, 6, 4), ((2, 4),), coupled=True),
+    Case("LeastSquares, batch of fat", lambda t: batch(t, 2, 3, 4), ((2, 4),), coupled=True),
     Case("Quadratic", lambda t: Quadratic(gram(t), gaussian(t, 4), 2.0), ((4,), (3, 4), (2, 3, 4)), coupled=True),
     Case("Quadratic by row", lambda t: Quadratic(gram(t), gaussian(t, 3, 4)), ((3, 4),), coupled=True),
     Case("Quadratic, singular", lambda t: Quadratic(t([[1.0, 1.0], [1.0, 1.0]])), ((2,),), coupled=True),
