@@ -34,6 +34,7 @@ from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
 from optsci.functions.spectral import EigenFunction, SpectralFunction
 from optsci.functions.sums import Distance, PointwiseMinimum, Regularized, Restricted, Sliced, SquaredDistance, Tilted
 from optsci.functions.total_variation import FusedLasso, TotalVariation1D
+from optsci.functions.total_variation_2d import TotalVariation2D
 
 __all__ = [
     "L0",
@@ -131,6 +132,7 @@ __all__ = [
     "TightFrame",
     "Tilted",
     "TotalVariation1D",
+    "TotalVariation2D",
     "TransformedL1",
     "Translated",
     "TransportPolytope",
