@@ -11,6 +11,7 @@ from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.intersection import Intersection
 from optsci.functions.isotonic import MonotoneCone, Permutahedron
+from optsci.functions.k_support import SquaredKSupport
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.logarithmic import Entropy, KullbackLeibler, NegativeLog, Power
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
@@ -124,6 +125,7 @@ __all__ = [
     "SpectralFunction",
     "SquaredDistance",
     "SquaredHinge",
+    "SquaredKSupport",
     "SquaredL1",
     "SquaredL2",
     "Stiefel",
