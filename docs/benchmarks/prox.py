@@ -38,7 +38,6 @@ def main() -> None:
     steps = np.repeat(rng.standard_normal(N // 1000), 1000) + 0.3 * noise
     weights = np.linspace(2, 0, N)
     x, y, trend = torch.from_numpy(noise), torch.from_numpy(steps), torch.from_numpy(noise + np.linspace(0, 3, N))
-    simplex = optsci.Simplex()
     slope, tv = optsci.SLOPE(weights), optsci.TotalVariation1D(1.0)
     peer_simplex, peer_tv = pyproximal.Simplex(N, 1.0), pyproximal.TV((N,), 1.0)
 
