@@ -69,8 +69,9 @@ def main() -> None:
 Written by `docs/benchmarks/prox.py`.
 
 n = {N}, float64, one thread, seed {SEED}; milliseconds, medians of {RUNS} runs, ours and the peer's in turn. The
-last column is the largest difference between the two results. PyProximal's TV is iterative and stops early, so its
-difference is its own error: ours is exact.
+last column is the largest difference between the two results. PyProximal's TV is an iterative approximation,
+here of 10 iterations, its default: that row compares the times of two accuracies, and its difference is the error of
+the approximation, as ours is exact.
 
 | prox | peer | ours, ms | peer, ms | peer / ours | difference |
 |---|---|---:|---:|---:|---:|

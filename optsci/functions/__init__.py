@@ -11,6 +11,7 @@ from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.intersection import Intersection
 from optsci.functions.isotonic import MonotoneCone, Permutahedron
+from optsci.functions.k_support import SquaredKSupport
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.logarithmic import Entropy, KullbackLeibler, NegativeLog, Power
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
@@ -35,6 +36,7 @@ from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
 from optsci.functions.spectral import EigenFunction, SpectralFunction
 from optsci.functions.sums import Distance, PointwiseMinimum, Regularized, Restricted, Sliced, SquaredDistance, Tilted
 from optsci.functions.total_variation import FusedLasso, TotalVariation1D
+from optsci.functions.total_variation_2d import TotalVariation2D
 
 __all__ = [
     "L0",
@@ -125,6 +127,7 @@ __all__ = [
     "SpectralFunction",
     "SquaredDistance",
     "SquaredHinge",
+    "SquaredKSupport",
     "SquaredL1",
     "SquaredL2",
     "Stiefel",
@@ -133,6 +136,7 @@ __all__ = [
     "TightFrame",
     "Tilted",
     "TotalVariation1D",
+    "TotalVariation2D",
     "TransformedL1",
     "Translated",
     "TransportPolytope",

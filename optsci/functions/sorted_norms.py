@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,7 +65,7 @@ class SLOPE:
         """Isotonic regression of the sorted magnitudes; ``step`` may differ from vector to vector."""
         self._require_length(x)
         require_fit(step, x[..., :1], "step")
-        order = decreasing_order(x.abs())
+        order = _leading_order(x.abs(), step * self.weights)
         u = x.abs().gather(-1, order)
         z = -isotonic_regression(step * self.weights - u)
         return x.sign() * torch.zeros_like(x).scatter(-1, order, z.clamp(min=0))
@@ -169,6 +171,60 @@ class SumLargest:
         return torch.where(x <= nu, x, torch.where(x - cap > nu, x - cap, nu))
 
     __rmul__ = scaled
+
+
+def _leading_order(u: Tensor, weights: Tensor) -> Tensor:
+    """Indices that sort decreasingly those entries which SLOPE may leave nonzero; the others follow as they are.
+
+    Let c_j be the sum of the j largest entries less their weights. Past a maximum of c every pool has a mean of at
+    most 0, in decreasing order and so in any: there the prox is 0, and those entries need no order. To sort values
+    takes a quarter of the time that it takes to sort indices, and most entries are 0 at a useful weight.
+    """
+    if u.device.type != "cpu" or u.shape[-1] < _SHORT:
+        return decreasing_order(u)
+    order: Tensor = _LeadingOrder.apply(u, weights + torch.zeros_like(u[..., :1]))  # type: ignore[no-untyped-call]
+    return order
+
+
+_SHORT = 4096  # below it the sort of the indices costs less than the detour
+
+
+class _LeadingOrder(torch.autograd.Function):
+    """Indices without a derivative."""
+
+    @staticmethod
+    def forward(u: Tensor, weights: Tensor) -> Tensor:
+        n = u.shape[-1]
+        rows = u.detach().reshape(-1, n).numpy()
+        out = np.empty(rows.shape, np.int64)
+        for row, w, order in zip(rows, weights.detach().reshape(-1, n).numpy(), out, strict=True):
+            values = np.sort(row)
+            sums = np.cumsum(values[::-1] - w, dtype=np.float64)
+            # A cut too late does no harm, one too early would: allow for the rounding of the sums.
+            margin = n * np.finfo(np.float64).eps * np.abs(sums).max()
+            reached = np.flatnonzero(sums >= max(sums.max(), 0.0) - margin)
+            least = values[n - 1 - reached[-1]] if len(reached) else np.inf
+            leading = row >= least
+            head = np.flatnonzero(leading)
+            order[: len(head)] = head[np.argsort(-row[head])]
+            order[len(head) :] = np.flatnonzero(~leading)
+        return torch.from_numpy(out).view(u.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
+        return None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, int | None], u: Tensor, weights: Tensor) -> tuple[Tensor, int]:
+        u, weights = (
+            v.expand(info.batch_size, *v.shape) if dim is None else v.movedim(dim, 0)
+            for v, dim in zip((u, weights), in_dims, strict=True)
+        )
+        return _leading_order(u, weights), 0
 
 
 def _nonnegative(x: float | Tensor, name: str) -> float | Tensor:
