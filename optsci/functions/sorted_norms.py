@@ -182,7 +182,7 @@ def _leading_order(u: Tensor, weights: Tensor) -> Tensor:
     """
     if u.device.type != "cpu" or u.shape[-1] < _SHORT:
         return decreasing_order(u)
-    order: Tensor = _LeadingOrder.apply(u, weights + torch.zeros_like(u[..., :1]))  # type: ignore[no-untyped-call]
+    order: Tensor = _LeadingOrder.apply(u, weights + torch.zeros_like(u[..., :1]))
     return order
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from cases.contract import Case, array, gaussian, gram, operator
-from optsci import Autodiff, LeastSquares, Logistic, Quadratic
-from cases.contract import Case, gaussian, gram
 from optsci import Autodiff, BatchMatrix, LeastSquares, Logistic, Quadratic
 
 
