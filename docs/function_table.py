@@ -57,6 +57,6 @@ def _row(module: str, function: type) -> str:
         summary,
         f":math:`{formula}`" if formula else "",
         methods,
-        " ".join(source.group(1).split()) if source else "",
+        re.sub(r"^([A-Z])\. ", r"\1\\. ", " ".join(source.group(1).split())) if source else "",  # no list "A."
     )
     return "   * - " + "\n     - ".join(cells)

@@ -173,7 +173,6 @@ from optsci.functions import (
 from optsci.functions.simplex import project_simplex
 from optsci.functions.sorted_norms import OWL
 from optsci.iteration import Instances, Result, SolveError, Status, solve
-from optsci.lasso import LassoFit, LassoPath, lasso, lasso_path
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
 from optsci.linear_maps import BatchMatrix, Diagonal, Gradient, Identity, Marginals
 from optsci.lowrank import (
@@ -203,6 +202,7 @@ from optsci.penalty import augmented_lagrangian, balanced_augmented_lagrangian, 
 from optsci.primal_dual import accelerated_chambolle_pock, adaptive_chambolle_pock, chambolle_pock, condat_vu, pd3o
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
 from optsci.quasi_newton import panoc
+from optsci.sparse_regression import LassoFit, LassoPath, lasso, lasso_path
 from optsci.splitting import davis_yin, douglas_rachford, peaceman_rachford
 from optsci.stopping import (
     Rule,

@@ -220,6 +220,10 @@ def nystrom(A: Any, rank: int, *, oversample: int = 10, generator: torch.Generat
         raise ValueError(f"A must be square, got shape {tuple(A.shape)}")
     omega = orthonormalize(_gaussian(A, columns, generator))
     Y = A(omega)
+    scale = Y.abs().max()
+    if scale == 0:
+        return Eigen(omega[:, :rank], Y.new_zeros(rank))
+    Y = Y / scale  # so that no square overflows or vanishes
     shift = torch.finfo(Y.dtype).eps * Y.norm()
     Y = Y + shift * omega
     core = omega.mT @ Y
@@ -228,7 +232,7 @@ def nystrom(A: Any, rank: int, *, oversample: int = 10, generator: torch.Generat
         raise ValueError("A must be positive semidefinite: Cholesky failed on its sketch")
     B = torch.linalg.solve_triangular(factor, Y.mT, upper=False).mT
     U, S, _ = torch.linalg.svd(B, full_matrices=False)
-    return Eigen(U[:, :rank], (S[:rank].square() - shift).clamp(min=0))
+    return Eigen(U[:, :rank], scale * (S[:rank].square() - shift).clamp(min=0))
 
 
 @dataclass(frozen=True, eq=False)

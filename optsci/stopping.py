@@ -219,6 +219,8 @@ def lasso_duality_gap(A: Any, b: Any, weight: float | Tensor) -> Callable[[Tenso
     """
     if not (callable(A) and callable(getattr(A, "T", None))):
         A = torch.as_tensor(A)
+        A = A if A.is_floating_point() else A.to(torch.get_default_dtype())
+        b = torch.as_tensor(b).to(A)
     b = torch.as_tensor(b)
     if not 0 < weight < math.inf:
         raise ValueError(f"weight must be finite and positive, got {weight!r}")

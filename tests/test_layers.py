@@ -27,7 +27,7 @@ ALGORITHMS = {
     "primal_dual",
     "alternating",
     "penalty",
-    "lasso",
+    "sparse_regression",
     "bilevel",
     "lowrank",
     "krylov",

@@ -28,6 +28,8 @@ def isotonic_regression(x: Tensor) -> Tensor:
     >>> isotonic_regression(torch.tensor([1.0, 3.0, 2.0, 4.0]))
     tensor([1.0000, 2.5000, 2.5000, 4.0000])
     """
+    if x.numel() == 0:
+        return x.clone()
     result: Tensor = _Isotonic.apply(x)
     return result
 
@@ -97,8 +99,8 @@ class Permutahedron:
         """Projection, of the shape of ``x``; independent of ``step``."""
         self._require_length(x)
         order = decreasing_order(x)
-        u = x.gather(-1, order)
-        return torch.zeros_like(x).scatter(-1, order, u + isotonic_regression(self.w - u))
+        u = x.gather(-1, order).double()  # what is left of u is small, where u may be large
+        return torch.zeros_like(x).scatter(-1, order, (u + isotonic_regression(self.w - u)).to(x.dtype))
 
     def lmo(self, d: Tensor) -> Tensor:
         """The permutation of ``w`` that gives its largest entry to the smallest of ``d``, and so on."""

@@ -224,7 +224,9 @@ def _positive_root(b: Tensor, c: Tensor | float) -> Tensor:
     """Larger root of ``p^2 - b p - c = 0`` for nonnegative c, without cancellation for negative b."""
     c = c * torch.ones_like(b)
     flat = (b == 0) & (c == 0)  # the square root has no derivative there
-    root = torch.where(flat, 1.0, b.square() + 4 * c).sqrt()
+    none = c == 0
+    width = torch.where(none, 0.0, 2 * torch.where(none, 1.0, c).sqrt())
+    root = torch.hypot(torch.where(flat, 1.0, b), width)  # no square overflows
     negative = b < 0
     product = 2 * c / torch.where(negative, root - b, 1.0)
     return torch.where(flat, b.clamp(min=0), torch.where(negative, product, (b + root) / 2))

@@ -166,10 +166,13 @@ class LTwoThirds:
         double = 2 * step * self.weight * torch.ones_like(x)
         threshold = 2 * (double / 3).pow(0.75)
         small = x.abs() <= threshold
-        r = torch.where(small, 2 * threshold, x.abs())
+        large = x.abs() > 1e6 * threshold  # where the penalty is a perturbation, and its squares might overflow
+        shifted = x.abs() - double / 3 * torch.where(large, x.abs(), 1.0).pow(-1 / 3)
+        r = torch.where(small | large, 2 * threshold, x.abs())
         c = torch.arccosh(27 / 16 * r.square() * double.pow(-1.5))
         A = 2 / math.sqrt(3) * double.pow(0.25) * torch.cosh(c / 3).sqrt()
-        return torch.where(small, 0 * x, x.sign() * ((A + (2 * r / A - A * A).clamp(min=0).sqrt()) / 2).pow(3))
+        root = ((A + (2 * r / A - A * A).clamp(min=0).sqrt()) / 2).pow(3)
+        return torch.where(small, 0 * x, x.sign() * torch.where(large, shifted, root))
 
     __rmul__ = scaled
 
@@ -313,9 +316,10 @@ class LogSum:
         """The better of 0 and the larger stationary point."""
         require_fit(step, x, "step")
         r = x.abs()
-        square = (r + self.epsilon).square() - 4 * step * self.weight
-        real = ~(square <= 0)  # NaN passes
-        root = (r - self.epsilon + torch.where(real, square, 1.0).sqrt()) / 2
+        width = 2 * (step * self.weight * torch.ones_like(x)).sqrt()
+        real = ~(r + self.epsilon <= width)  # NaN passes
+        low = torch.where(real, r + self.epsilon - width, 1.0)
+        root = (r - self.epsilon + low.sqrt() * (r + self.epsilon + width).sqrt()) / 2  # no square overflows
         return _best(x, step, self._penalty, 0 * r, torch.where(real, root, 0.0).clamp(min=0))
 
     __rmul__ = scaled

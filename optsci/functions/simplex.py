@@ -174,8 +174,13 @@ class L1Ball:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
-        theta = simplex_threshold(x.abs(), self.radius).clamp(min=0)
-        return torch.where(x.abs() <= theta, 0, x - x.sign() * theta)
+        r = x.abs()
+        shift = (r.amax(-1, keepdim=True) - self.radius).clamp(min=0) if r.numel() else 0 * r  # at most the threshold:
+        r = r - shift  # taken off first, for of large entries the threshold would keep no digits below it
+        theta = simplex_threshold(r, self.radius)
+        magnitude = (r - theta).clamp(min=0)
+        outside = torch.where(magnitude == 0, 0, x.sign() * magnitude)
+        return torch.where((shift == 0) & (theta <= 0), x, outside)
 
     def lmo(self, d: Tensor) -> Tensor:
         """``-radius * sgn(d_i)`` at the entry of largest magnitude, the first of equals, and 0 elsewhere."""

@@ -229,6 +229,7 @@ class Distance:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Towards the projection, by at most ``step * weight``."""
+        require_fit(step, x, "step")
         away = x - self.C.prox(x, 1.0)
         square = away.square().sum()
         inside = square == 0
@@ -275,8 +276,8 @@ class SquaredDistance:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Mean of x and its projection."""
-        size = step * self.weight
-        return x - size / (1 + size) * (x - self.C.prox(x, 1.0))
+        projection = self.C.prox(x, 1.0)
+        return projection + (x - projection) / (1 + step * self.weight)
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight``."""
