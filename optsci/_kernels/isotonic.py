@@ -7,11 +7,16 @@ from numba import njit
 
 
 @njit(cache=True)
-def isotonic(rows, out):
-    """Write into ``out`` the nearest nondecreasing sequence of every row; a row with NaN becomes NaN."""
+def isotonic(rows, out, means_of_blocks):
+    """Write into ``out`` the nearest nondecreasing sequence of every row; a row with NaN becomes NaN.
+
+    ``means_of_blocks`` is float64, of one row or as many as ``out``, and may be ``out``: fresh memory costs as much as
+    the arithmetic.
+    """
     n = rows.shape[1]
-    means, starts = np.empty(n), np.empty(n + 1, np.int64)
+    starts = np.empty(n + 1, np.int32)
     for r in range(rows.shape[0]):
+        means = means_of_blocks[r % means_of_blocks.shape[0]]
         blocks, spoilt = 0, False
         for i in range(n):
             mean, start = np.float64(rows[r, i]), i
@@ -26,7 +31,8 @@ def isotonic(rows, out):
             means[blocks], starts[blocks] = mean, start
             blocks += 1
         starts[blocks] = n
-        for block in range(blocks):
+        # From the end: no block begins before its number, so that no mean is overwritten before it is read.
+        for block in range(blocks - 1, -1, -1):
             value = np.nan if spoilt else means[block]
             for i in range(starts[block], starts[block + 1]):
                 out[r, i] = value

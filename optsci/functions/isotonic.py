@@ -124,7 +124,8 @@ class _Isotonic(torch.autograd.Function):
 
         rows = x.detach().reshape(-1, x.shape[-1]).cpu().contiguous()
         out = torch.empty_like(rows)
-        isotonic(rows.numpy(), out.numpy())
+        means = out if out.dtype == torch.float64 else torch.empty(1, rows.shape[1], dtype=torch.float64)
+        isotonic(rows.numpy(), out.numpy(), means.numpy())
         return out.view(x.shape).to(x.device)
 
     @staticmethod

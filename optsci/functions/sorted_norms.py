@@ -65,9 +65,9 @@ class SLOPE:
         """Isotonic regression of the sorted magnitudes; ``step`` may differ from vector to vector."""
         self._require_length(x)
         require_fit(step, x[..., :1], "step")
-        order = _leading_order(x.abs(), step * self.weights)
-        u = x.abs().gather(-1, order)
-        z = -isotonic_regression(step * self.weights - u)
+        magnitudes, weights = x.abs(), step * self.weights
+        order = _leading_order(magnitudes, weights)
+        z = -isotonic_regression(weights - magnitudes.gather(-1, order))
         return x.sign() * torch.zeros_like(x).scatter(-1, order, z.clamp(min=0))
 
     def _require_length(self, x: Tensor) -> None:
@@ -182,7 +182,7 @@ def _leading_order(u: Tensor, weights: Tensor) -> Tensor:
     """
     if u.device.type != "cpu" or u.shape[-1] < _SHORT:
         return decreasing_order(u)
-    order: Tensor = _LeadingOrder.apply(u, weights + torch.zeros_like(u[..., :1]))
+    order: Tensor = _LeadingOrder.apply(u, weights.expand(u.shape))
     return order
 
 
@@ -201,9 +201,11 @@ class _LeadingOrder(torch.autograd.Function):
             values = np.sort(row)
             sums = np.cumsum(values[::-1] - w, dtype=np.float64)
             # A cut too late does no harm, one too early would: allow for the rounding of the sums.
-            margin = n * np.finfo(np.float64).eps * np.abs(sums).max()
-            reached = np.flatnonzero(sums >= max(sums.max(), 0.0) - margin)
-            least = values[n - 1 - reached[-1]] if len(reached) else np.inf
+            top = sums.max()
+            margin = n * np.finfo(np.float64).eps * max(top, -sums.min())
+            reached = sums[::-1] >= max(top, 0.0) - margin  # from the end
+            last = int(reached.argmax())
+            least = values[last] if reached[last] else np.inf
             leading = row >= least
             head = np.flatnonzero(leading)
             order[: len(head)] = head[np.argsort(-row[head])]
