@@ -10,8 +10,8 @@ r"""Alternating direction method of multipliers: minimise f(x) + g(z) subject to
 ``rho u`` is the dual variable. A prox may be any callable, inexact ones included: one that trains a network, say.
 
 Sources: Boyd et al., Found. Trends Mach. Learn. 3 (2011) 1; Glowinski, Numerical Methods for Nonlinear Variational
-Problems (1984) (dual step); Eckstein and Bertsekas, Math. Program. 55 (1992) 293 (relaxation); He, Ma and Yuan, IMA J.
-Numer. Anal. 40 (2020) 1361 (linearised, the factor 0.75).
+Problems (1984) (dual step); Eckstein and Bertsekas, Math. Program. 55 (1992) 293 (relaxation); He, Ma and Yuan,
+Comput. Optim. Appl. 75 (2020) 361 (linearised, the factor 0.75).
 """
 
 from __future__ import annotations

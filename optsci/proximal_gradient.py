@@ -242,7 +242,7 @@ def backtracking_fista(
         f: has a value and ``grad``; convex.
         g: has ``prox``.
         x0: start, any shape; not modified.
-        step: the first step tried, positive; steps never grow.
+        step: the first step tried, positive; steps never grow, and the residual measures moves: begin with a long one.
         shrink: factor of the step after a rejected trial, between 0 and 1.
         momentum: the map ``t -> t_next``.
 

@@ -221,8 +221,8 @@ def _multipliers(v: Tensor, r: Tensor, c: Tensor) -> Tensor:
     shares = 0.25 ** torch.arange(6, dtype=v.dtype, device=v.device).unsqueeze(-1)
 
     # The problem for entries as small as the sums is easy, and that for twice as large entries begins from twice its
-    # multipliers. So 40 rounds were enough for excesses of 1e-11 at most, whatever the size of the entries, for
-    # random matrices of 100 rows; the last step of the caller removes these.
+    # multipliers. So 40 rounds leave excesses near 1e-8 for random matrices of 100 rows and entries up to 1e3, which
+    # the last step of the caller removes; entries of 1e6 are too large for that many rows.
     full, share, beta = v, torch.zeros_like(spread)[..., None], v.new_zeros((*v.shape[:-2], n))
     for k in range(_ROUNDS):
         before, share = share, (2.0**k * sums.mean() / spread).clamp(max=1)[..., None]
