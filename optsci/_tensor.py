@@ -114,6 +114,41 @@ def require_positive(x: float | Tensor, name: str) -> None:
     _refuse(values[~((values > 0) & values.isfinite())], name, "finite and positive")
 
 
+def nonnegative_scalar(x: Any, name: str) -> float | Tensor:
+    """Return a single number, finite and at least 0, by `as_scalar`.
+
+    >>> nonnegative_scalar(-1, "weight")
+    Traceback (most recent call last):
+    ValueError: weight must be finite and at least 0, got -1.0
+    """
+    number = as_scalar(x, name)
+    require_nonnegative(number, name)
+    return number
+
+
+def positive_scalar(x: Any, name: str) -> float | Tensor:
+    """Return a single number, finite and positive, by `as_scalar`.
+
+    >>> positive_scalar(0, "scale")
+    Traceback (most recent call last):
+    ValueError: scale must be finite and positive, got 0.0
+    """
+    number = as_scalar(x, name)
+    require_positive(number, name)
+    return number
+
+
+def require_entries(x: Tensor) -> None:
+    """Refuse what has no vectors along its last dimension, or only empty ones.
+
+    >>> require_entries(torch.tensor(1.0))
+    Traceback (most recent call last):
+    ValueError: x must be a vector of at least one entry, or a batch of them, got shape ()
+    """
+    if x.dim() == 0 or x.shape[-1] == 0:
+        raise ValueError(f"x must be a vector of at least one entry, or a batch of them, got shape {tuple(x.shape)}")
+
+
 def require_fit(coefficient: float | Tensor, x: Tensor, name: str, *, of: str = "x") -> None:
     """Refuse a coefficient that would change the shape or the dtype of ``x``, or that lies elsewhere.
 

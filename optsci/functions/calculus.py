@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_scalar, require_finite, require_fit, require_positive
+from optsci._tensor import as_coefficient, positive_scalar, require_finite, require_fit
 from optsci.protocols import require
 
 Prox = Callable[[Tensor, float | Tensor], Tensor]
@@ -62,7 +62,7 @@ class Scaled:
     scale: float | Tensor
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", _positive(self.scale, "scale"))
+        object.__setattr__(self, "scale", positive_scalar(self.scale, "scale"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.scale * self.f(x)
@@ -294,7 +294,7 @@ class MoreauEnvelope:
 
     def __post_init__(self) -> None:
         require(self.f, "prox", by="MoreauEnvelope", name="f")
-        object.__setattr__(self, "step", _positive(self.step, "step"))
+        object.__setattr__(self, "step", positive_scalar(self.step, "step"))
 
     def __call__(self, x: Tensor) -> Tensor:
         nearest = self.f.prox(x, self.step)
@@ -315,9 +315,3 @@ class MoreauEnvelope:
 
     __add__ = added
     __rmul__ = scaled
-
-
-def _positive(x: float | Tensor, name: str) -> float | Tensor:
-    number = as_scalar(x, name)
-    require_positive(number, name)
-    return number

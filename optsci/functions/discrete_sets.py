@@ -19,6 +19,7 @@ from optsci._tensor import (
     as_finite,
     as_scalar,
     as_tensor,
+    require_entries,
     require_finite,
     require_fit,
     require_positive,
@@ -183,7 +184,7 @@ class SparseSimplex:
         object.__setattr__(self, "total", total)
 
     def __call__(self, x: Tensor) -> Tensor:
-        _require_entries(x)
+        require_entries(x)
         few = x.count_nonzero(-1) <= self.keep
         size = torch.linalg.vector_norm(x, dim=-1)
         off = torch.maximum((-x).amax(-1), (x.sum(-1) - self.total).abs() / min(self.keep, x.shape[-1]) ** 0.5)
@@ -191,7 +192,7 @@ class SparseSimplex:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
-        _require_entries(x)
+        require_entries(x)
         kept = _largest(x, self.keep)
         # Entries are compared with the largest, so that rounding is relative to what stays.
         x = x - x.detach().amax(-1, keepdim=True)
@@ -205,7 +206,7 @@ class SparseSimplex:
 
     def lmo(self, d: Tensor) -> Tensor:
         """The corner that minimises ``<d, z>``: all weight on the smallest entry of ``d``."""
-        _require_entries(d)
+        require_entries(d)
         return torch.where(_largest(-d, 1), self.total, 0 * d)
 
     __rmul__ = scaled
@@ -214,8 +215,3 @@ class SparseSimplex:
 def _keep_nan(values: Tensor, x: Tensor) -> Tensor:
     """A comparison hides NaN; and this way the derivative in ``x`` is 0, instead of none."""
     return torch.where(x.isnan(), x, values)
-
-
-def _require_entries(x: Tensor) -> None:
-    if x.dim() == 0 or x.shape[-1] == 0:
-        raise ValueError(f"x must be a vector of at least one entry, or a batch of them, got shape {tuple(x.shape)}")

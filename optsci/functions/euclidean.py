@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_fit, require_positive
+from optsci._tensor import as_scalar, nonnegative_scalar, require_fit, require_positive
 from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import _indicator
-from optsci.functions.norms import _weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class L2:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * torch.linalg.vector_norm(x, dim=-1).sum()
@@ -82,7 +81,7 @@ class L2Ball:
     radius: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", _weight(self.radius, "radius"))
+        object.__setattr__(self, "radius", nonnegative_scalar(self.radius, "radius"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return _indicator(_in_balls(x, self.radius, -1), x)
@@ -127,7 +126,7 @@ class CubedL2:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * torch.linalg.vector_norm(x, dim=-1).pow(3).sum()

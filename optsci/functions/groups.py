@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from optsci._tensor import nonnegative_scalar
 from optsci.functions.calculus import added, scaled
 from optsci.functions.euclidean import _in_balls, _project, _shrink, _unit
 from optsci.functions.indicators import _indicator
-from optsci.functions.norms import _soft_threshold, _weight
+from optsci.functions.norms import _soft_threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class GroupL2:
     dim: int | tuple[int, ...] = -1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * torch.linalg.vector_norm(x, dim=self.dim).sum()
@@ -90,7 +91,7 @@ class GroupL2Ball:
     dim: int | tuple[int, ...] = -1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", _weight(self.radius, "radius"))
+        object.__setattr__(self, "radius", nonnegative_scalar(self.radius, "radius"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return _indicator(_in_balls(x, self.radius, self.dim), x)
@@ -137,8 +138,8 @@ class SparseGroup:
     l2: float | Tensor
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "l1", _weight(self.l1, "l1"))
-        object.__setattr__(self, "l2", _weight(self.l2, "l2"))
+        object.__setattr__(self, "l1", nonnegative_scalar(self.l1, "l1"))
+        object.__setattr__(self, "l2", nonnegative_scalar(self.l2, "l2"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.l1 * x.abs().sum() + self.l2 * torch.linalg.vector_norm(x, dim=-1).sum()

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, require_finite, require_fit
+from optsci._tensor import as_coefficient, nonnegative_scalar, require_finite, require_fit
 from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import Box
-from optsci.functions.norms import _weight
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class NonnegativeL1:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return (self.weight * x.sum()).masked_fill((x < 0).any(), torch.inf)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_scalar, require_fit, require_nonnegative, require_positive
+from optsci._tensor import as_coefficient, positive_scalar, require_fit, require_nonnegative
 from optsci.functions.calculus import added, scaled
 
 
@@ -38,7 +38,7 @@ class NegativeLog:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive_weight(self)
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         inside = x > 0
@@ -84,7 +84,7 @@ class KullbackLeibler:
         counts = as_coefficient(self.counts, "counts")
         require_nonnegative(counts, "counts")
         object.__setattr__(self, "counts", counts)
-        _set_positive_weight(self)
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         require_fit(self.counts, x, "counts")
@@ -130,7 +130,7 @@ class Entropy:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive_weight(self)
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         inside = x >= 0
@@ -181,7 +181,7 @@ class Power:
     q: float = 1.5
 
     def __post_init__(self) -> None:
-        _set_positive_weight(self)
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
         if not 1 < self.q < torch.inf:
             raise ValueError(f"q must be finite and greater than 1, got {self.q!r}")
 
@@ -212,12 +212,6 @@ class Power:
 
     __add__ = added
     __rmul__ = scaled
-
-
-def _set_positive_weight(f: Any) -> None:
-    weight = as_scalar(f.weight, "weight")
-    require_positive(weight, "weight")
-    object.__setattr__(f, "weight", weight)
 
 
 def _positive_root(b: Tensor, c: Tensor | float) -> Tensor:

@@ -17,10 +17,9 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_positive
+from optsci._tensor import as_scalar, nonnegative_scalar, require_positive
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import _indicator
-from optsci.functions.norms import _weight
 from optsci.functions.spectral import map_singular_values, singular_values, spectral_prox, spectral_slack
 
 
@@ -50,7 +49,7 @@ class Nuclear:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * singular_values(x).sum()
@@ -89,7 +88,7 @@ class SpectralBall:
     radius: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", _weight(self.radius, "radius"))
+        object.__setattr__(self, "radius", nonnegative_scalar(self.radius, "radius"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return _indicator((singular_values(x) <= self.radius * (1 + spectral_slack(x))).all(), x)
@@ -135,7 +134,7 @@ class Spectral:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * singular_values(x)[..., 0].sum()
@@ -175,7 +174,7 @@ class NuclearBall:
     radius: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", _weight(self.radius, "radius"))
+        object.__setattr__(self, "radius", nonnegative_scalar(self.radius, "radius"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return _indicator((singular_values(x).sum(-1) <= self.radius * (1 + spectral_slack(x))).all(), x)
@@ -226,7 +225,7 @@ class KyFan:
     k: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
         if not isinstance(self.k, Integral) or self.k < 1:
             raise ValueError(f"k must be a whole number, at least 1, got {self.k!r}")
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_fit, require_positive
+from optsci._tensor import positive_scalar, require_fit
 from optsci.functions.calculus import scaled
 
 
@@ -43,7 +43,7 @@ class L0:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * (x != 0).to(x.dtype).sum()
@@ -78,7 +78,7 @@ class GroupL0:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * (x != 0).any(-1).to(x.dtype).sum()
@@ -115,7 +115,7 @@ class LHalf:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * x.abs().sqrt().sum()
@@ -155,7 +155,7 @@ class LTwoThirds:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * x.abs().pow(2 / 3).sum()
@@ -203,8 +203,8 @@ class MCP:
     gamma: float | Tensor = 3.0
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
-        _set_positive(self, "gamma")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
+        object.__setattr__(self, "gamma", positive_scalar(self.gamma, "gamma"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._penalty(x.abs()).sum()
@@ -251,7 +251,7 @@ class SCAD:
     a: float = 3.7
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
         if not 2 < self.a < math.inf:
             raise ValueError(f"a must be finite and greater than 2, got {self.a!r}")
 
@@ -303,8 +303,8 @@ class LogSum:
     epsilon: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
-        _set_positive(self, "epsilon")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
+        object.__setattr__(self, "epsilon", positive_scalar(self.epsilon, "epsilon"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._penalty(x.abs()).sum()
@@ -349,8 +349,8 @@ class CappedL1:
     cap: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
-        _set_positive(self, "cap")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
+        object.__setattr__(self, "cap", positive_scalar(self.cap, "cap"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._penalty(x.abs()).sum()
@@ -394,8 +394,8 @@ class TransformedL1:
     a: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_positive(self, "weight")
-        _set_positive(self, "a")
+        object.__setattr__(self, "weight", positive_scalar(self.weight, "weight"))
+        object.__setattr__(self, "a", positive_scalar(self.a, "a"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._penalty(x.abs()).sum()
@@ -426,9 +426,3 @@ def _best(v: Tensor, step: float | Tensor, penalty: Callable[[Tensor], Tensor], 
         better = ~(value <= other)  # of NaN, too
         best, value = torch.where(better, candidate, best), torch.where(better, other, value)
     return v.sign() * best
-
-
-def _set_positive(f: object, name: str) -> None:
-    value = as_scalar(getattr(f, name), name)
-    require_positive(value, name)
-    object.__setattr__(f, name, value)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch  # noqa: F401, the examples in the docstrings use it
 from torch import Tensor
 
-from optsci._tensor import as_scalar, as_tensor, require_fit, require_nonnegative
+from optsci._tensor import as_tensor, nonnegative_scalar, require_fit, require_nonnegative
 from optsci.functions.calculus import MoreauEnvelope, added, scaled
 from optsci.functions.indicators import Box
 
@@ -37,7 +37,7 @@ class L1:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * x.abs().sum()
@@ -118,7 +118,7 @@ class SquaredL2:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight / 2 * x.square().sum()
@@ -170,8 +170,8 @@ class ElasticNet:
     l2: float | Tensor
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "l1", _weight(self.l1, "l1"))
-        object.__setattr__(self, "l2", _weight(self.l2, "l2"))
+        object.__setattr__(self, "l1", nonnegative_scalar(self.l1, "l1"))
+        object.__setattr__(self, "l2", nonnegative_scalar(self.l2, "l2"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.l1 * x.abs().sum() + self.l2 / 2 * x.square().sum()
@@ -188,12 +188,6 @@ class ElasticNet:
 
     __add__ = added
     __rmul__ = scaled
-
-
-def _weight(x: float | Tensor, name: str) -> float | Tensor:
-    weight = as_scalar(x, name)
-    require_nonnegative(weight, name)
-    return weight
 
 
 def _soft_threshold(x: Tensor, step: float | Tensor, weight: float | Tensor) -> Tensor:

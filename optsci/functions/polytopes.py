@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_finite, as_scalar, require_fit, require_nonnegative
+from optsci._tensor import as_finite, as_scalar, require_entries, require_fit, require_nonnegative
 from optsci.functions.box_section import _onto_section
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import _within
@@ -58,21 +58,21 @@ class CappedSimplex:
         object.__setattr__(self, "k", k)
 
     def __call__(self, x: Tensor) -> Tensor:
-        _require_entries(x)
+        require_entries(x)
         excess = (x.sum(-1) - self.k) / x.shape[-1] ** 0.5
         off = torch.maximum(torch.maximum(-x, x - 1).amax(-1), excess)
         return _within(off, x, torch.linalg.vector_norm(x, dim=-1), x.shape[-1])
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
-        _require_entries(x)
+        require_entries(x)
         clipped = x.clamp(min=0).clamp(max=1)
         fits = clipped.sum(-1, keepdim=True) <= self.k
         return torch.where(fits, clipped, _onto_section(x, torch.ones_like(x[..., :1]), self.k, 0.0, 1.0))
 
     def lmo(self, d: Tensor) -> Tensor:
         """The corner that minimises ``<d, z>``: the smallest entries of ``d`` are taken, up to k, if negative."""
-        _require_entries(d)
+        require_entries(d)
         rank = d.argsort(dim=-1, stable=True).argsort(dim=-1).to(d.dtype)
         return torch.where(d < 0, (self.k - rank).clamp(min=0).clamp(max=1), 0 * d)
 
@@ -276,8 +276,3 @@ def _ones(x: Tensor) -> Tensor:
     if x.dim() < 2 or x.shape[-1] != x.shape[-2] or not x.shape[-1]:
         raise ValueError(f"x must be a square matrix, or a batch of them, got shape {tuple(x.shape)}")
     return x.new_ones(x.shape[-1])
-
-
-def _require_entries(x: Tensor) -> None:
-    if x.dim() == 0 or x.shape[-1] == 0:
-        raise ValueError(f"x must be a vector of at least one entry, or a batch of them, got shape {tuple(x.shape)}")

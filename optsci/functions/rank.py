@@ -17,9 +17,9 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from optsci._tensor import nonnegative_scalar
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import _indicator
-from optsci.functions.norms import _weight
 from optsci.functions.spectral import map_singular_values, singular_values, spectral_prox, spectral_slack
 
 
@@ -50,7 +50,7 @@ class Rank:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _weight(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         s = singular_values(x)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_fit, require_nonnegative, require_positive
+from optsci._tensor import nonnegative_scalar, positive_scalar, require_fit
 from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import Box
 
@@ -43,8 +43,8 @@ class Huber:
     delta: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_nonnegative(self, "weight")
-        _set_positive(self, "delta")
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
+        object.__setattr__(self, "delta", positive_scalar(self.delta, "delta"))
 
     def __call__(self, x: Tensor) -> Tensor:
         inner = x.clamp(min=-self.delta).clamp(max=self.delta)
@@ -90,7 +90,7 @@ class Hinge:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_nonnegative(self, "weight")
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * (1 - x).clamp(min=0).sum()
@@ -124,7 +124,7 @@ class SquaredHinge:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_nonnegative(self, "weight")
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * (1 - x).clamp(min=0).square().sum()
@@ -168,7 +168,7 @@ class LogisticLoss:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_nonnegative(self, "weight")
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return -self.weight * torch.nn.functional.logsigmoid(x).sum()
@@ -226,7 +226,7 @@ class Pinball:
     quantile: float = 0.5
 
     def __post_init__(self) -> None:
-        _set_nonnegative(self, "weight")
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
         if not 0 < self.quantile < 1:
             raise ValueError(f"quantile must lie between 0 and 1, got {self.quantile!r}")
 
@@ -273,8 +273,8 @@ class EpsilonInsensitive:
     epsilon: float | Tensor = 0.1
 
     def __post_init__(self) -> None:
-        _set_nonnegative(self, "weight")
-        _set_nonnegative(self, "epsilon")
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
+        object.__setattr__(self, "epsilon", nonnegative_scalar(self.epsilon, "epsilon"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * (x.abs() - self.epsilon).clamp(min=0).sum()
@@ -310,7 +310,7 @@ class SumPositive:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        _set_nonnegative(self, "weight")
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * x.clamp(min=0).sum()
@@ -327,15 +327,3 @@ class SumPositive:
 
     __add__ = added
     __rmul__ = scaled
-
-
-def _set_nonnegative(f: object, name: str) -> None:
-    value = as_scalar(getattr(f, name), name)
-    require_nonnegative(value, name)
-    object.__setattr__(f, name, value)
-
-
-def _set_positive(f: object, name: str) -> None:
-    value = as_scalar(getattr(f, name), name)
-    require_positive(value, name)
-    object.__setattr__(f, name, value)

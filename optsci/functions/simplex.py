@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_fit, require_nonnegative
+from optsci._tensor import nonnegative_scalar, require_fit
 from optsci.functions.calculus import scaled
 
 
@@ -73,7 +73,7 @@ class Simplex:
     radius: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", _nonnegative(self.radius, "radius"))
+        object.__setattr__(self, "radius", nonnegative_scalar(self.radius, "radius"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return x.new_zeros(()).masked_fill(~self._inside(x).all(), torch.inf)
@@ -121,7 +121,7 @@ class Max:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _nonnegative(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * x.amax(-1).sum()
@@ -166,7 +166,7 @@ class L1Ball:
     radius: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius", _nonnegative(self.radius, "radius"))
+        object.__setattr__(self, "radius", nonnegative_scalar(self.radius, "radius"))
 
     def __call__(self, x: Tensor) -> Tensor:
         inside = x.abs().sum(-1, keepdim=True) <= self.radius + _slack(self.radius, x)
@@ -217,7 +217,7 @@ class LInf:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _nonnegative(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * x.abs().amax(-1).sum()
@@ -234,12 +234,6 @@ class LInf:
         return L1Ball(self.weight)
 
     __rmul__ = scaled
-
-
-def _nonnegative(x: float | Tensor, name: str) -> float | Tensor:
-    number = as_scalar(x, name)
-    require_nonnegative(number, name)
-    return number
 
 
 def _slack(radius: float | Tensor, x: Tensor) -> float | Tensor:

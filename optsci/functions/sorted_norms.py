@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, as_tensor, require_fit, require_nonnegative
+from optsci._tensor import as_tensor, nonnegative_scalar, require_fit, require_nonnegative
 from optsci.functions.calculus import scaled
 from optsci.functions.isotonic import decreasing_order, isotonic_regression
 
@@ -105,7 +105,7 @@ class SquaredL1:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _nonnegative(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight / 2 * x.abs().sum(-1).square().sum()
@@ -148,7 +148,7 @@ class SumLargest:
     k: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _nonnegative(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
         if not isinstance(self.k, Integral) or self.k < 1:
             raise ValueError(f"k must be a whole number, at least 1, got {self.k!r}")
 
@@ -227,9 +227,3 @@ class _LeadingOrder(torch.autograd.Function):
             for v, dim in zip((u, weights), in_dims, strict=True)
         )
         return _leading_order(u, weights), 0
-
-
-def _nonnegative(x: float | Tensor, name: str) -> float | Tensor:
-    number = as_scalar(x, name)
-    require_nonnegative(number, name)
-    return number

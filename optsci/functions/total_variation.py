@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_fit, require_nonnegative
+from optsci._tensor import nonnegative_scalar, require_fit
 from optsci.functions.calculus import scaled
 from optsci.functions.isotonic import run_labels, run_means
 
@@ -44,7 +44,7 @@ class TotalVariation1D:
     weight: float | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _nonnegative(self.weight, "weight"))
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight * x.diff(dim=-1).abs().sum()
@@ -83,8 +83,8 @@ class FusedLasso:
     tv: float | Tensor
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "l1", _nonnegative(self.l1, "l1"))
-        object.__setattr__(self, "tv", _nonnegative(self.tv, "tv"))
+        object.__setattr__(self, "l1", nonnegative_scalar(self.l1, "l1"))
+        object.__setattr__(self, "tv", nonnegative_scalar(self.tv, "tv"))
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.l1 * x.abs().sum() + self.tv * x.diff(dim=-1).abs().sum()
@@ -136,9 +136,3 @@ class _Denoise(torch.autograd.Function):
             for v, dim in zip((x, weight), in_dims, strict=True)
         )
         return _denoise(x, weight), 0
-
-
-def _nonnegative(x: float | Tensor, name: str) -> float | Tensor:
-    number = as_scalar(x, name)
-    require_nonnegative(number, name)
-    return number
