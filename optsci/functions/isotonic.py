@@ -124,8 +124,8 @@ class _Isotonic(torch.autograd.Function):
 
         rows = x.detach().reshape(-1, x.shape[-1]).cpu().contiguous()
         out = torch.empty_like(rows)
-        means = out if out.dtype == torch.float64 else torch.empty(1, rows.shape[1], dtype=torch.float64)
-        isotonic(rows.numpy(), out.numpy(), means.numpy())
+        sums = out if out.dtype == torch.float64 else torch.empty(1, rows.shape[1], dtype=torch.float64)
+        isotonic(rows.numpy(), out.numpy(), sums.numpy())
         return out.view(x.shape).to(x.device)
 
     @staticmethod
