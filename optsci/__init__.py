@@ -35,6 +35,7 @@ the same, slow decay      the same              ``block_krylov_svd``            
 range to a tolerance      the same              ``adaptive_range``                certified
 psd A, one product        A(x)                  ``nystrom``                       nuclear norm of the tail
 lasso, a dense A          A (m, n), b (m,)      ``lasso`` ``lasso_path``          duality gap, certified
+graphical lasso           S (p, p), weight      ``graphical_lasso``               superlinear near the solution
 min f + g, no gradient    f.prox, g.prox        ``douglas_rachford``              ||z - z_old||^2 = O(1/k)
 the same                  the same              ``peaceman_rachford``             strictly contractive
 the same                  the same              ``admm``                          ||z - z_old||^2 = O(1/k)
@@ -172,6 +173,7 @@ from optsci.functions import (
 )
 from optsci.functions.simplex import project_simplex
 from optsci.functions.sorted_norms import OWL
+from optsci.inverse_covariance import GraphicalLassoState, graphical_lasso
 from optsci.iteration import Instances, Result, SolveError, Status, solve
 from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_cholesky, largest_eigenvalue
 from optsci.linear_maps import BatchMatrix, Diagonal, Gradient, Identity, Marginals
@@ -258,6 +260,7 @@ __all__ = [
     "GaussianBackSubstitution",
     "Gradient",
     "Graph",
+    "GraphicalLassoState",
     "GroupL0",
     "GroupL2",
     "GroupL2Ball",
@@ -374,6 +377,7 @@ __all__ = [
     "function_restart",
     "gap",
     "gradient_restart",
+    "graphical_lasso",
     "greatest_change",
     "greatest_scaled_change",
     "greedy_fista",

@@ -28,6 +28,7 @@ ALGORITHMS = {
     "alternating",
     "penalty",
     "sparse_regression",
+    "inverse_covariance",
     "bilevel",
     "lowrank",
     "krylov",
