@@ -41,7 +41,7 @@ the same                  the same              ``admm``                        
 min f(x) + g(A x)         f.prox, g.prox, A     ``linearized_admm``               O(1/k) ergodic
 min f(x) + g(K x)         f.prox, g.prox, K     ``chambolle_pock``                O(1/k) ergodic, steps below 4/3
 f strongly convex         the same              ``accelerated_chambolle_pock``    ||x - x*||^2 = O(1/k^2)
-f, g piecewise linear     the same              ``restarted_chambolle_pock``      linear, and by far the fastest
+f, g piecewise linear     the same              ``restarted_chambolle_pock``      linear, as |z - T(z)| bounds dist
 ||K|| unknown             the same              ``adaptive_chambolle_pock``       O(1/k) ergodic
 min f(x) + g(K x) + h(x)  the same, h.grad, L   ``condat_vu``                     O(1/k) ergodic
 the same                  the same              ``pd3o``                          O(1/k) ergodic, step < 2/L

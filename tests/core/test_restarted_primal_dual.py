@@ -59,7 +59,7 @@ def reference(f, g, K, x, y, smoothing):
     tau = sigma = 1 / K.norm()
     weight, total, restarts = 1.0, 0, 0
     while True:
-        (x0, y0), k, previous = (x, y), 0, math.inf
+        (x0, y0), k, first, previous = (x, y), 0, math.inf, math.inf
         while True:
             total += 1
             x_new, y_new = chambolle_pock_step(f, g, K, x, y, tau, sigma)
@@ -134,7 +134,7 @@ def test_linear_programs_as_highs_solves_them(m, n, seed):
 
 
 def iterations(steps, tol: float = 1e-8) -> int:
-    return solve(steps, tol=tol, max_iter=60_000).raise_if_failed().iterations
+    return solve(steps, tol=tol, max_iter=60_000, check_every=5).raise_if_failed().iterations
 
 
 def test_linear_programs_in_fewer_iterations_than_chambolle_pock():
@@ -196,10 +196,11 @@ def test_basis_pursuit_recovers_a_sparse_vector(seed):
     assert 2 * iterations(restarted_chambolle_pock(*problem, start)) < iterations(chambolle_pock(*problem, start))
 
 
-def test_badly_scaled_program_gains_by_the_balance_of_the_steps():
-    """Costs in other units make y a hundred times larger; measured 610 iterations, 1450 with constant steps."""
-    c, A, b = program(20, 50, 3)
-    problem, start = functions(100 * c, A, b), torch.zeros(50).double()
+@pytest.mark.parametrize("seed", [0, 1])
+def test_badly_scaled_program_gains_by_the_balance_of_the_steps(seed):
+    """Costs in other units make y a hundred times larger; measured 325 and 255, with constant steps 685 and 600."""
+    c, A, b = program(10, 30, seed)
+    problem, start = functions(100 * c, A, b), torch.zeros(30).double()
     balanced = iterations(restarted_chambolle_pock(*problem, start))
     constant = iterations(restarted_chambolle_pock(*problem, start, smoothing=0.0))
     assert 1.5 * balanced < constant
