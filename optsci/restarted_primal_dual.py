@@ -8,9 +8,9 @@ T is firmly nonexpansive in :math:`\|z\|_P^2 = \|x\|^2/\tau - 2 \langle K x, y\r
 and the next begins at :math:`T(z_k)`, when :math:`r_k = \|z_k - T(z_k)\|_P` says so.
 
 Sources: Lu and Yang, arXiv:2407.16144 (restarted Halpern PDHG, with reflection); Applegate, Hinder, Lu and Lubin, Math.
-Program. 201 (2023) 133 (restarts and sharpness); Applegate and others, PDLP, NeurIPS 2021 (the restart rule, the
-ratio of the steps); Lieder, Optim. Lett. 15 (2021) 405 (the rate of Halpern's iteration). Theirs is
-linear programming; the step, the norm and the rule know nothing of it.
+Program. 201 (2023) 133 (restarts and sharpness); Applegate and others, PDLP, NeurIPS 2021 (the restart rule, the ratio
+of the steps); Lieder, Optim. Lett. 15 (2021) 405 (the rate of Halpern's iteration). The first three are about linear
+programs; the step, the norm and the rule know nothing of them.
 """
 
 from __future__ import annotations
