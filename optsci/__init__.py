@@ -42,6 +42,7 @@ the same                  the same              ``admm``                        
 min f(x) + g(A x)         f.prox, g.prox, A     ``linearized_admm``               O(1/k) ergodic
 min f(x) + g(K x)         f.prox, g.prox, K     ``chambolle_pock``                O(1/k) ergodic, steps below 4/3
 f strongly convex         the same              ``accelerated_chambolle_pock``    ||x - x*||^2 = O(1/k^2)
+f, g piecewise linear     the same              ``restarted_chambolle_pock``      linear, as |z - T(z)| bounds dist
 ||K|| unknown             the same              ``adaptive_chambolle_pock``       O(1/k) ergodic
 min f(x) + g(K x) + h(x)  the same, h.grad, L   ``condat_vu``                     O(1/k) ergodic
 the same                  the same              ``pd3o``                          O(1/k) ergodic, step < 2/L
@@ -204,6 +205,7 @@ from optsci.penalty import augmented_lagrangian, balanced_augmented_lagrangian, 
 from optsci.primal_dual import accelerated_chambolle_pock, adaptive_chambolle_pock, chambolle_pock, condat_vu, pd3o
 from optsci.proximal_gradient import backtracking_fista, fista, ista, monotone_fista
 from optsci.quasi_newton import panoc
+from optsci.restarted_primal_dual import restarted_chambolle_pock
 from optsci.sparse_regression import LassoFit, LassoPath, lasso, lasso_path
 from optsci.splitting import davis_yin, douglas_rachford, peaceman_rachford
 from optsci.stopping import (
@@ -410,6 +412,7 @@ __all__ = [
     "randomized_svd",
     "range_finder",
     "relative_change",
+    "restarted_chambolle_pock",
     "short_step",
     "solve",
     "strongly_convex",

@@ -99,13 +99,13 @@ def chambolle_pock(
         >>> optsci.solve(chambolle_pock(f, g, K, [0.0, 0.0])).x.round(decimals=3)
         tensor([1., 1.])
     """
-    K, x0, y0 = _start("chambolle_pock", f, g, K, x0, y0)
+    K, x0, y0 = primal_dual_start("chambolle_pock", f, g, K, x0, y0)
     require_batch_dims(batch_dims, x0)
     if batch_dims:
         _require_batch(K, x0, y0, batch_dims)
     if not 0 < theta <= 1:
         raise ValueError(f"theta must be above 0 and at most 1, got {theta!r}")
-    tau, sigma, product = _steps(tau, sigma, K)
+    tau, sigma, product = primal_dual_steps(tau, sigma, K)
     bound, rule = 4 / 3, "4/3"
     if theta < 1:
         bound = 4 * theta * (2 - theta) / (1 - 2 * theta + 9 * theta**2 - 4 * theta**3)
@@ -163,9 +163,9 @@ def accelerated_chambolle_pock(
         >>> optsci.solve(accelerated_chambolle_pock(f, g, K, [0.0, 0.0], strong_convexity=1.0)).x.round(decimals=3)
         tensor([1., 1.])
     """
-    K, x0, y0 = _start("accelerated_chambolle_pock", f, g, K, x0, y0)
+    K, x0, y0 = primal_dual_start("accelerated_chambolle_pock", f, g, K, x0, y0)
     require_positive(float(strong_convexity), "strong_convexity")
-    first, other, _ = _steps(tau, None, K)
+    first, other, _ = primal_dual_steps(tau, None, K)
 
     def iterate(x: Tensor, y: Tensor) -> Iterator[AcceleratedPrimalDualState]:
         tau, sigma = first * x.new_ones(()), other * x.new_ones(())
@@ -210,7 +210,7 @@ def condat_vu(
         >>> optsci.solve(condat_vu(f, g, h, K, [0.0, 0.0])).x.round(decimals=3)
         tensor([1., 1.])
     """
-    K, x0, y0 = _start("condat_vu", f, g, K, x0, y0)
+    K, x0, y0 = primal_dual_start("condat_vu", f, g, K, x0, y0)
     require(h, "grad", by="condat_vu", name="h")
     L, square = lipschitz(h, "condat_vu"), K.norm() ** 2
     s = _positive(1 / math.sqrt(square) if sigma is None else sigma, "sigma")
@@ -264,10 +264,10 @@ def pd3o(
         >>> optsci.solve(pd3o(f, g, h, K, [0.0, 0.0])).x.round(decimals=3)
         tensor([1., 1.])
     """
-    K, x0, y0 = _start("pd3o", f, g, K, x0, y0)
+    K, x0, y0 = primal_dual_start("pd3o", f, g, K, x0, y0)
     require(h, "grad", by="pd3o", name="h")
     L = lipschitz(h, "pd3o")
-    t, s, product = _steps(1 / L if tau is None else tau, sigma, K)
+    t, s, product = primal_dual_steps(1 / L if tau is None else tau, sigma, K)
     if not t < 2 / L:
         raise ValueError(f"tau must be below 2/h.lipschitz() = {2 / L:.6g}, got {t!r}")
     if not product <= 1 + 1e-9:
@@ -315,7 +315,7 @@ def adaptive_chambolle_pock(
         >>> optsci.solve(adaptive_chambolle_pock(f, g, K, [0.0, 0.0], step=9.0)).x.round(decimals=3)
         tensor([1., 1.])
     """
-    K, x0, y0 = _start("adaptive_chambolle_pock", f, g, K, x0, y0, norm=False)
+    K, x0, y0 = primal_dual_start("adaptive_chambolle_pock", f, g, K, x0, y0, norm=False)
     step, beta = _positive(step, "step"), _positive(ratio, "ratio")
     mu = require_between(shrink, 0, 1, "shrink")
 
@@ -340,7 +340,9 @@ def adaptive_chambolle_pock(
     return iterate(x0, y0)
 
 
-def _start(by: str, f: Any, g: Any, K: Any, x0: Any, y0: Any, *, norm: bool = True) -> tuple[Operator, Tensor, Tensor]:
+def primal_dual_start(
+    by: str, f: Any, g: Any, K: Any, x0: Any, y0: Any, *, norm: bool = True
+) -> tuple[Operator, Tensor, Tensor]:
     """Check what all have in common when the algorithm is called."""
     x0 = starting_point(by, x0, f=f)
     require(g, "prox", by=by, name="g")
@@ -351,7 +353,7 @@ def _start(by: str, f: Any, g: Any, K: Any, x0: Any, y0: Any, *, norm: bool = Tr
     return K, x0, torch.zeros_like(Kx) if y0 is None else same_shape(y0, Kx, "y0")
 
 
-def _steps(tau: float | None, sigma: float | None, K: Operator) -> tuple[float, float, float]:
+def primal_dual_steps(tau: float | None, sigma: float | None, K: Operator) -> tuple[float, float, float]:
     """Return both steps and tau sigma ||K||^2; what is missing makes that 1."""
     square = K.norm() ** 2
     t = None if tau is None else _positive(tau, "tau")

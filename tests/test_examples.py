@@ -18,6 +18,7 @@ def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "plot_batched_lasso",
         "plot_lasso",
+        "plot_linear_program",
         "plot_matrix_completion",
         "plot_optimal_transport",
         "plot_pruning",
@@ -73,6 +74,17 @@ def test_optimal_transport(monkeypatch):
     assert names["cost"] == pytest.approx(best, rel=2e-3)
     assert names["violation"] < 1e-3
     assert names["bound"] < 1e-3
+
+
+def test_linear_program(monkeypatch):
+    names = run_example("plot_linear_program", monkeypatch, size=("m, n = 60, 150", "m, n = 20, 50"))
+    c, A, b = (names[name].numpy() for name in ("c", "A", "b"))
+    best = linprog(c, A_eq=A, b_eq=b).fun
+    plain, restarted = names["runs"]["Chambolle-Pock"], names["runs"]["restarted"]
+    assert restarted.x.numpy() @ c == pytest.approx(best, abs=1e-6)
+    assert 2 * restarted.iterations < plain.iterations
+    assert names["violation"] < 1e-6
+    assert abs(names["gap"]) < 1e-6
 
 
 def test_sparse_inverse_covariance(monkeypatch):

@@ -25,6 +25,7 @@ ALGORITHMS = {
     "admm",
     "multiblock",
     "primal_dual",
+    "restarted_primal_dual",
     "alternating",
     "penalty",
     "sparse_regression",
