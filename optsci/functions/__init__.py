@@ -6,7 +6,9 @@ from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, Separab
 from optsci.functions.composition import AffineComposition, Epicomposition, Precomposed, TightFrame
 from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
 from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
+from optsci.functions.distances import Distance, SquaredDistance
 from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
+from optsci.functions.folded_concave import MCP, SCAD, CappedL1, LogSum, TransformedL1
 from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.intersection import Intersection
@@ -15,8 +17,9 @@ from optsci.functions.k_support import SquaredKSupport
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.logarithmic import Entropy, KullbackLeibler, NegativeLog, Power
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
+from optsci.functions.lq_penalties import L0, GroupL0, LHalf, LTwoThirds
 from optsci.functions.matrix import KyFan, Nuclear, NuclearBall, Schatten, Spectral, SpectralBall
-from optsci.functions.nonconvex import L0, MCP, SCAD, CappedL1, GroupL0, LHalf, LogSum, LTwoThirds, TransformedL1
+from optsci.functions.minimum import PointwiseMinimum
 from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
 from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
 from optsci.functions.rank import Rank, RankBall, Stiefel
@@ -31,10 +34,11 @@ from optsci.functions.scalar_losses import (
 )
 from optsci.functions.semidefinite import PSD, NegativeLogDet
 from optsci.functions.simplex import L1Ball, LInf, Max, Simplex
+from optsci.functions.slices import Sliced
 from optsci.functions.smooth_sum import SmoothSum
 from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
 from optsci.functions.spectral import EigenFunction, SpectralFunction
-from optsci.functions.sums import Distance, PointwiseMinimum, Regularized, Restricted, Sliced, SquaredDistance, Tilted
+from optsci.functions.sums import Regularized, Restricted, Tilted
 from optsci.functions.total_variation import FusedLasso, TotalVariation1D
 from optsci.functions.total_variation_2d import TotalVariation2D
 

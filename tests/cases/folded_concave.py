@@ -1,19 +1,15 @@
-"""Instances of the nonconvex penalties."""
+"""Instances of the folded concave penalties."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cases.contract import Case, hard_threshold
-from optsci import L0, MCP, SCAD, CappedL1, GroupL0, LHalf, LogSum, LTwoThirds, TransformedL1
+from cases.contract import Case
+from optsci import MCP, SCAD, CappedL1, LogSum, TransformedL1
 
 SHAPES = ((), (1,), (5,), (3, 4), (0,))
 
 CASES = [
-    Case("L0", lambda t: L0(0.7), SHAPES, convex=False),
-    Case("GroupL0", lambda t: GroupL0(0.7), ((2,), (3, 4)), convex=False, coupled=True),
-    Case("LHalf", lambda t: LHalf(0.7), SHAPES, convex=False),
-    Case("LTwoThirds", lambda t: LTwoThirds(0.7), SHAPES, convex=False),
     Case("MCP", lambda t: MCP(0.7, 2.5), SHAPES, convex=False),
     Case("SCAD", lambda t: SCAD(0.7, 3.7), SHAPES, convex=False),
     Case("LogSum", lambda t: LogSum(0.7, 0.5), SHAPES, convex=False),
@@ -24,7 +20,6 @@ CASES = [
 METHODS = {case.name: "prox" for case in CASES}
 
 PYPROXIMAL = {
-    "L0": ((5,), lambda pp: hard_threshold(pp, 0.7)),
     "SCAD": ((5,), lambda pp: pp.SCAD(0.7, 3.7)),
     # 0.4 (1.75 |x| - x^2/2) = 0.7 |x| - x^2/(2 * 2.5), whose envelope has mu = 1.75^2/2
     "MCP": ((5,), lambda pp: 0.4 * pp.QuadraticEnvelopeCard(1.75**2 / 2)),
