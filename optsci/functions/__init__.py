@@ -18,6 +18,7 @@ from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
 from optsci.functions.matrix import KyFan, Nuclear, NuclearBall, Schatten, Spectral, SpectralBall
 from optsci.functions.nonconvex import L0, MCP, SCAD, CappedL1, GroupL0, LHalf, LogSum, LTwoThirds, TransformedL1
 from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
+from optsci.functions.perspective import Perspective, QuadraticOverLinear
 from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
 from optsci.functions.rank import Rank, RankBall, Stiefel
 from optsci.functions.scalar_losses import (
@@ -102,12 +103,14 @@ __all__ = [
     "Nuclear",
     "NuclearBall",
     "Permutahedron",
+    "Perspective",
     "Pinball",
     "PointwiseMinimum",
     "PolarCone",
     "Power",
     "Precomposed",
     "Quadratic",
+    "QuadraticOverLinear",
     "Rank",
     "RankBall",
     "Regularized",
