@@ -11,7 +11,7 @@ from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.intersection import Intersection
 from optsci.functions.isotonic import MonotoneCone, Permutahedron
-from optsci.functions.k_support import SquaredKSupport
+from optsci.functions.k_support import KSupport, LargestL2Ball, SquaredKSupport
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.logarithmic import Entropy, KullbackLeibler, NegativeLog, Power
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
@@ -79,6 +79,7 @@ __all__ = [
     "Hyperplane",
     "Hyperslab",
     "Intersection",
+    "KSupport",
     "KullbackLeibler",
     "KyFan",
     "L1Ball",
@@ -87,6 +88,7 @@ __all__ = [
     "LHalf",
     "LInf",
     "LTwoThirds",
+    "LargestL2Ball",
     "LeastSquares",
     "Linear",
     "LogSum",
