@@ -5,6 +5,7 @@ from optsci.functions.box_section import BoxSection
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
 from optsci.functions.composition import AffineComposition, Epicomposition, Precomposed, TightFrame
 from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
+from optsci.functions.cross_entropy import CrossEntropy
 from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
 from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
@@ -60,6 +61,7 @@ __all__ = [
     "CappedSimplex",
     "Codebook",
     "Conjugate",
+    "CrossEntropy",
     "CubedL2",
     "Distance",
     "EigenFunction",
