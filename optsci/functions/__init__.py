@@ -8,10 +8,10 @@ from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, Seco
 from optsci.functions.cross_entropy import CrossEntropy
 from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
-from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
+from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup, SparseGroupBall
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.intersection import Intersection
-from optsci.functions.isotonic import MonotoneCone, Permutahedron
+from optsci.functions.isotonic import MonotoneCone, Permutahedron, PermutahedronSupport
 from optsci.functions.k_support import KSupport, LargestL2Ball, SquaredKSupport
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.logarithmic import Entropy, KullbackLeibler, NegativeLog, Power
@@ -34,7 +34,7 @@ from optsci.functions.scalar_losses import (
 from optsci.functions.semidefinite import PSD, NegativeLogDet
 from optsci.functions.simplex import L1Ball, LInf, Max, Simplex
 from optsci.functions.smooth_sum import SmoothSum
-from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
+from optsci.functions.sorted_norms import SLOPE, SLOPEBall, SquaredL1, SumLargest
 from optsci.functions.spectral import EigenFunction, SpectralFunction
 from optsci.functions.sums import Distance, PointwiseMinimum, Regularized, Restricted, Sliced, SquaredDistance, Tilted
 from optsci.functions.total_variation import FusedLasso, TotalVariation1D
@@ -107,6 +107,7 @@ __all__ = [
     "Nuclear",
     "NuclearBall",
     "Permutahedron",
+    "PermutahedronSupport",
     "Perspective",
     "Pinball",
     "PointwiseMinimum",
@@ -119,6 +120,7 @@ __all__ = [
     "RankBall",
     "Regularized",
     "Restricted",
+    "SLOPEBall",
     "Scaled",
     "Schatten",
     "SecondOrderCone",
@@ -127,6 +129,7 @@ __all__ = [
     "Sliced",
     "SmoothSum",
     "SparseGroup",
+    "SparseGroupBall",
     "SparseSimplex",
     "Sparsity",
     "Spectral",
