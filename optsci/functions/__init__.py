@@ -12,7 +12,7 @@ from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup, SparseGro
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.intersection import Intersection
 from optsci.functions.isotonic import MonotoneCone, Permutahedron, PermutahedronSupport
-from optsci.functions.k_support import KSupport, LargestL2Ball, SquaredKSupport
+from optsci.functions.k_support import KSupport, LargestL2Ball, SquaredKSupport, SquaredLargestL2
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.logarithmic import Entropy, KullbackLeibler, NegativeLog, Power
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
@@ -140,6 +140,7 @@ __all__ = [
     "SquaredKSupport",
     "SquaredL1",
     "SquaredL2",
+    "SquaredLargestL2",
     "Stiefel",
     "SumLargest",
     "SumPositive",

@@ -20,7 +20,7 @@ from optsci._tensor import nonnegative_scalar, require_fit
 from optsci.functions._root import decreasing_root
 from optsci.functions.calculus import scaled
 from optsci.functions.euclidean import _slack
-from optsci.functions.indicators import _indicator
+from optsci.functions.indicators import Box, _indicator
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,11 @@ class SquaredKSupport:
         require_fit(step, x[..., :1], "step")
         scale = torch.zeros_like(x[..., :1]) + step * self.weight
         return torch.where(scale > 0, _shrunk(x, torch.where(scale > 0, scale, 1), self.k), x)
+
+    @property
+    def conjugate(self) -> SquaredLargestL2 | Box:
+        """The sum of the ``k`` largest squares over ``2 weight``; the indicator of 0 where the weight is 0."""
+        return SquaredLargestL2(1 / self.weight, self.k) if self.weight > 0 else Box(0, 0)
 
     __rmul__ = scaled
 
@@ -167,6 +172,54 @@ class LargestL2Ball:
     def conjugate(self) -> KSupport:
         """``radius`` times the k-support norm."""
         return KSupport(self.radius, self.k)
+
+    __rmul__ = scaled
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredLargestL2:
+    r"""``weight/2 * (sum of the k largest squares)``, the conjugate of the squared k-support norm.
+
+    .. math:: \operatorname{prox}_{s g}(x) = x - \operatorname{prox}_{\|\cdot\|_k^2 / (2 s w)}(x)
+
+    with the prox of SquaredKSupport. The square of the largest magnitude for ``k = 1``, of the Euclidean norm for
+    ``k = n``.
+
+    Args:
+        weight: ``w``, at least 0; a float or a 0-d tensor.
+        k: at least 1; beyond the number of entries it is that number.
+
+    Raises:
+        ValueError: ``weight`` is negative, not finite, or not a single number; ``k`` is not such a number; or
+            ``step`` varies within a vector.
+
+    Reference: A. Argyriou, R. Foygel and N. Srebro, NIPS 2012, arXiv 1204.5043.
+
+    >>> g = SquaredLargestL2(1.0, 1)
+    >>> g(torch.tensor([4.0, 3.0, 1.0])), g.prox(torch.tensor([4.0, 3.0, 1.0]), 1.0)
+    (tensor(8.), tensor([2.3333, 2.3333, 1.0000]))
+    """
+
+    weight: float | Tensor
+    k: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
+        _require_count(self.k)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.weight / 2 * x.abs().topk(min(self.k, x.shape[-1]), dim=-1).values.square().sum()
+
+    def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
+        """Lowers the largest entries; ``step`` may differ from vector to vector."""
+        require_fit(step, x[..., :1], "step")
+        scale = torch.zeros_like(x[..., :1]) + step * self.weight
+        return torch.where(scale > 0, _removed(x, 1 / torch.where(scale > 0, scale, 1), self.k), x)
+
+    @property
+    def conjugate(self) -> SquaredKSupport | Box:
+        """``||u||_k^2 / (2 weight)``; the indicator of 0 where the weight is 0."""
+        return SquaredKSupport(1 / self.weight, self.k) if self.weight > 0 else Box(0, 0)
 
     __rmul__ = scaled
 

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from optsci._tensor import as_tensor, nonnegative_scalar, require_fit, require_nonnegative
 from optsci.functions.calculus import scaled
-from optsci.functions.indicators import _indicator
+from optsci.functions.indicators import Box, _indicator
 from optsci.functions.isotonic import decreasing_order, isotonic_regression
+from optsci.functions.k_support import SquaredLargestL2
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +181,11 @@ class SquaredL1:
         active = (u > levels).sum(-1, keepdim=True).clamp(min=1)
         tau = levels.gather(-1, active - 1)
         return torch.where(x.abs() <= tau, 0, x - x.sign() * tau)
+
+    @property
+    def conjugate(self) -> SquaredLargestL2 | Box:
+        """``max_i |u_i|^2 / (2 weight)``; the indicator of 0 where the weight is 0."""
+        return SquaredLargestL2(1 / self.weight, 1) if self.weight > 0 else Box(0, 0)
 
     __rmul__ = scaled
 

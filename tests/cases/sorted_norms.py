@@ -26,7 +26,7 @@ CASES = [
 METHODS = {
     "SLOPE": "prox conjugate",
     "SLOPEBall": "prox conjugate lmo",
-    "SquaredL1": "prox",
+    "SquaredL1": "prox conjugate",
     "SumLargest": "prox",
 }
 

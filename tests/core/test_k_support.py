@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from optsci import L1, L2, Box, KSupport, L2Ball, LargestL2Ball, SquaredKSupport, SquaredL1, SquaredL2
+from optsci import L1, L2, Box, KSupport, L2Ball, LargestL2Ball, SquaredKSupport, SquaredL1, SquaredL2, SquaredLargestL2
 
 
 def vectors() -> torch.Tensor:
@@ -45,6 +45,13 @@ def test_ends_are_the_l1_and_l2_norms_and_their_dual_balls(k, norm, ball):
     torch.testing.assert_close(f.prox(x, 1.3), norm.prox(x, 1.3))
     torch.testing.assert_close(g.prox(x, 1.0), ball.prox(x, 1.0))
     torch.testing.assert_close(g(g.lmo(x)), x.new_zeros(()))
+
+
+def test_without_weight_the_conjugates_are_the_indicator_of_0():
+    x = vectors()
+    for f in (SquaredKSupport(0.0, 2), SquaredLargestL2(0.0, 2), SquaredL1(0.0)):
+        assert torch.equal(f.prox(x, 1.3), x)
+        assert torch.equal(f.conjugate.prox(x, 1.3), torch.zeros_like(x))
 
 
 @pytest.mark.parametrize("k", [2, 3, 5])
