@@ -5,15 +5,17 @@ from optsci.functions.box_section import BoxSection
 from optsci.functions.calculus import Conjugate, MoreauEnvelope, Scaled, SeparableSum, Translated
 from optsci.functions.composition import AffineComposition, Epicomposition, Precomposed, TightFrame
 from optsci.functions.cones import ExponentialCone, Nonpositive, PolarCone, SecondOrderCone
+from optsci.functions.cross_entropy import CrossEntropy
 from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.distances import Distance, SquaredDistance
 from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
 from optsci.functions.folded_concave import MCP, SCAD, CappedL1, LogSum, TransformedL1
 from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
+from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup, SparseGroupBall
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.intersection import Intersection
-from optsci.functions.isotonic import MonotoneCone, Permutahedron
-from optsci.functions.k_support import SquaredKSupport
+from optsci.functions.isotonic import MonotoneCone, Permutahedron, PermutahedronSupport
+from optsci.functions.k_support import KSupport, LargestL2Ball, SquaredKSupport, SquaredLargestL2
 from optsci.functions.linear import Linear, NonnegativeL1, Zero
 from optsci.functions.logarithmic import Entropy, KullbackLeibler, NegativeLog, Power
 from optsci.functions.losses import Autodiff, LeastSquares, Logistic, Quadratic
@@ -21,6 +23,7 @@ from optsci.functions.lq_penalties import L0, GroupL0, LHalf, LTwoThirds
 from optsci.functions.matrix import KyFan, Nuclear, NuclearBall, Schatten, Spectral, SpectralBall
 from optsci.functions.minimum import PointwiseMinimum
 from optsci.functions.norms import L1, ElasticNet, SquaredL2, WeightedL1
+from optsci.functions.perspective import Perspective, QuadraticOverLinear
 from optsci.functions.polytopes import Birkhoff, CappedSimplex, TransportPolytope
 from optsci.functions.rank import Rank, RankBall, Stiefel
 from optsci.functions.scalar_losses import (
@@ -36,7 +39,7 @@ from optsci.functions.semidefinite import PSD, NegativeLogDet
 from optsci.functions.simplex import L1Ball, LInf, Max, Simplex
 from optsci.functions.slices import Sliced
 from optsci.functions.smooth_sum import SmoothSum
-from optsci.functions.sorted_norms import SLOPE, SquaredL1, SumLargest
+from optsci.functions.sorted_norms import SLOPE, SLOPEBall, SquaredL1, SumLargest
 from optsci.functions.spectral import EigenFunction, SpectralFunction
 from optsci.functions.sums import Regularized, Restricted, Tilted
 from optsci.functions.total_variation import FusedLasso, TotalVariation1D
@@ -63,6 +66,7 @@ __all__ = [
     "CappedSimplex",
     "Codebook",
     "Conjugate",
+    "CrossEntropy",
     "CubedL2",
     "Distance",
     "EigenFunction",
@@ -82,6 +86,7 @@ __all__ = [
     "Hyperplane",
     "Hyperslab",
     "Intersection",
+    "KSupport",
     "KullbackLeibler",
     "KyFan",
     "L1Ball",
@@ -90,6 +95,7 @@ __all__ = [
     "LHalf",
     "LInf",
     "LTwoThirds",
+    "LargestL2Ball",
     "LeastSquares",
     "Linear",
     "LogSum",
@@ -106,16 +112,20 @@ __all__ = [
     "Nuclear",
     "NuclearBall",
     "Permutahedron",
+    "PermutahedronSupport",
+    "Perspective",
     "Pinball",
     "PointwiseMinimum",
     "PolarCone",
     "Power",
     "Precomposed",
     "Quadratic",
+    "QuadraticOverLinear",
     "Rank",
     "RankBall",
     "Regularized",
     "Restricted",
+    "SLOPEBall",
     "Scaled",
     "Schatten",
     "SecondOrderCone",
@@ -124,6 +134,7 @@ __all__ = [
     "Sliced",
     "SmoothSum",
     "SparseGroup",
+    "SparseGroupBall",
     "SparseSimplex",
     "Sparsity",
     "Spectral",
@@ -134,6 +145,7 @@ __all__ = [
     "SquaredKSupport",
     "SquaredL1",
     "SquaredL2",
+    "SquaredLargestL2",
     "Stiefel",
     "SumLargest",
     "SumPositive",

@@ -27,6 +27,8 @@ class L2:
 
     .. math:: \operatorname{prox}_{s g}(x) = \Bigl(1 - \frac{s w}{\|x\|_2}\Bigr)_+ x
 
+    ``Translated(L2(), b)`` is the square-root loss, of a scale that need not be known.
+
     Args:
         weight: ``w``, at least 0; a float or a 0-d tensor.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optsci._tensor import nonnegative_scalar
 from optsci.functions.calculus import added, scaled
-from optsci.functions.euclidean import _in_balls, _project, _shrink, _unit
+from optsci.functions.euclidean import _in_balls, _project, _shrink, _slack, _unit
 from optsci.functions.indicators import _indicator
 from optsci.functions.norms import _soft_threshold
 
@@ -147,5 +147,61 @@ class SparseGroup:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold, then shrink, in this order only; ``step`` may differ from row to row."""
         return _shrink(_soft_threshold(x, step, self.l1), step, self.l2, -1)
+
+    @property
+    def conjugate(self) -> SparseGroupBall:
+        """Indicator of the sum of the box ``|u| <= l1`` and, for every row, the ball ``||u||_2 <= l2``."""
+        return SparseGroupBall(self.l1, self.l2)
+
+    __rmul__ = scaled
+
+
+@dataclass(frozen=True, eq=False)
+class SparseGroupBall:
+    r"""Indicator of ``|| (|x| - l1)_+ ||_2 <= l2`` for every row, the set dual to SparseGroup: a box plus a ball.
+
+    .. math:: \operatorname{prox}(x) = x - u + \min\Bigl(1, \frac{l_2}{\|u\|_2}\Bigr) \, u, \qquad
+              u_i = \operatorname{sgn}(x_i) \, (|x_i| - l_1)_+
+
+    Membership allows for the rounding of a norm.
+
+    Args:
+        l1: half the width of the box, at least 0; a float or a 0-d tensor.
+        l2: radius of the ball, likewise.
+
+    Raises:
+        ValueError: ``l1`` or ``l2`` is negative, not finite, or not a single number.
+
+    >>> ball = SparseGroupBall(1.0, 5.0)
+    >>> ball.prox(torch.tensor([7.0, -9.0]), 1.0), ball.lmo(torch.tensor([3.0, -4.0]))
+    (tensor([ 4., -5.]), tensor([-4.,  5.]))
+    """
+
+    l1: float | Tensor
+    l2: float | Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "l1", nonnegative_scalar(self.l1, "l1"))
+        object.__setattr__(self, "l2", nonnegative_scalar(self.l2, "l2"))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        norms = torch.linalg.vector_norm(_soft_threshold(x, 1.0, self.l1), dim=-1)
+        return _indicator((norms <= self.l2 + _slack(x, -1) * (self.l1 + self.l2)).all(), x)
+
+    def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
+        """Projection, of the shape of ``x``; independent of ``step``."""
+        u = _soft_threshold(x, 1.0, self.l1)
+        inside = torch.linalg.vector_norm(u.detach(), dim=-1, keepdim=True) <= self.l2
+        boxed = x.clamp(min=-self.l1).clamp(max=self.l1)
+        return torch.where(inside, x, boxed + _project(u, self.l2, -1))
+
+    def lmo(self, d: Tensor) -> Tensor:
+        """``-l1 sgn(d) - l2 d / ||d||`` in every row; 0 where ``d`` is 0."""
+        return -self.l1 * d.sign() - self.l2 * _unit(d, -1)
+
+    @property
+    def conjugate(self) -> SparseGroup:
+        """``l1 * ||u||_1 + l2 * ||u||_2``."""
+        return SparseGroup(self.l1, self.l2)
 
     __rmul__ = scaled

@@ -107,10 +107,61 @@ class Permutahedron:
         self._require_length(d)
         return torch.zeros_like(d).scatter(-1, d.argsort(dim=-1, stable=True), self.w.expand_as(d))
 
+    @property
+    def conjugate(self) -> PermutahedronSupport:
+        """``sum_i w_(i) u_(i)``, both sorted decreasingly."""
+        return PermutahedronSupport(self.w)
+
     def _require_length(self, x: Tensor) -> None:
         require_fit(self.w, x, "w")
         if x.shape[-1] != len(self.w):
             raise ValueError(f"x must have {len(self.w)} entries along its last dimension, got {tuple(x.shape)}")
+
+    __rmul__ = scaled
+
+
+@dataclass(frozen=True, eq=False)
+class PermutahedronSupport:
+    r"""``sum_i w_(i) x_(i)``, the largest of all ``<w', x>`` with a permutation of ``w``; a sum with ordered weights.
+
+    .. math:: \operatorname{prox}_{s g}(x)_\sigma = \operatorname*{argmin}_{z_1 \ge \dots \ge z_n}
+        \|z - (x_\sigma - s w_{\downarrow})\|, \qquad \sigma \text{ sorts } x \text{ decreasingly}
+
+    Unlike SLOPE it sorts the entries themselves, not their magnitudes. ``Max`` and ``SumLargest`` are of its kind, with
+    weights of 1 and 0, and so is the conditional value at risk.
+
+    Args:
+        w: (n,), finite; in any order.
+
+    Raises:
+        ValueError: ``w`` is no vector or not finite; ``x`` does not have its length; or ``step`` varies within a
+            vector.
+
+    >>> g = PermutahedronSupport([2.0, 1.0, 0.0])
+    >>> g(torch.tensor([5.0, 0.0, 0.5])), g.prox(torch.tensor([5.0, 0.0, 0.5]), 1.0)
+    (tensor(10.5000), tensor([ 3.0000, -0.2500, -0.2500]))
+    """
+
+    w: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "w", Permutahedron(self.w).w)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        Permutahedron(self.w)._require_length(x)
+        return (self.w * x.sort(dim=-1, descending=True).values).sum()
+
+    def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
+        """Isotonic regression of the sorted entries; ``step`` may differ from vector to vector."""
+        Permutahedron(self.w)._require_length(x)
+        require_fit(step, x[..., :1], "step")
+        order = decreasing_order(x)
+        return torch.zeros_like(x).scatter(-1, order, -isotonic_regression(step * self.w - x.gather(-1, order)))
+
+    @property
+    def conjugate(self) -> Permutahedron:
+        """Indicator of the convex hull of the permutations of ``w``."""
+        return Permutahedron(self.w)
 
     __rmul__ = scaled
 

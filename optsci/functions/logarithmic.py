@@ -210,6 +210,12 @@ class Power:
         y = y - (first + second - r) / slopes  # the last step carries the derivative
         return torch.where(zero, 0 * x, x.sign() * y.exp())
 
+    @property
+    def conjugate(self) -> Power:
+        """``weight (q - 1) sum_i |u_i / (weight q)|^r`` with the exponent ``r = q/(q - 1)``."""
+        r = self.q / (self.q - 1)
+        return Power(self.weight * (self.q - 1) * (self.weight * self.q) ** -r, r)
+
     __add__ = added
     __rmul__ = scaled
 

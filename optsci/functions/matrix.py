@@ -276,6 +276,14 @@ class Schatten:
         """Shrinks the singular values; ``step`` may differ from matrix to matrix."""
         return spectral_prox(lambda s, t: self._shrink(s, t * self.weight), x, step)
 
+    @property
+    def conjugate(self) -> Schatten | SpectralBall:
+        """``weight (p - 1) sum_i (sigma_i / (weight p))^r``, ``r = p/(p - 1)``; a ball for ``p = 1``."""
+        if self.p == 1:
+            return SpectralBall(self.weight)
+        r = {1.5: 3, 2: 2, 3: 1.5}[self.p]
+        return Schatten(self.weight * (self.p - 1) * (self.weight * self.p) ** -r, r)
+
     def _shrink(self, s: Tensor, t: float | Tensor) -> Tensor:
         # Each root in the form without a difference, in which small ones would lose their digits.
         if self.p == 1:

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from optsci._tensor import as_tensor, nonnegative_scalar, require_fit, require_nonnegative
 from optsci.functions.calculus import scaled
+from optsci.functions.indicators import Box, _indicator
 from optsci.functions.isotonic import decreasing_order, isotonic_regression
+from optsci.functions.k_support import SquaredLargestL2
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,11 @@ class SLOPE:
         z = -isotonic_regression(weights - magnitudes.gather(-1, order))
         return x.sign() * torch.zeros_like(x).scatter(-1, order, z.clamp(min=0))
 
+    @property
+    def conjugate(self) -> SLOPEBall:
+        """Indicator of the ball of the dual norm, for the same weights."""
+        return SLOPEBall(self.weights)
+
     def _require_length(self, x: Tensor) -> None:
         require_fit(self.weights, x, "weights")
         if x.shape[-1] != len(self.weights):
@@ -79,6 +86,60 @@ class SLOPE:
 
 
 OWL = SLOPE
+
+
+@dataclass(frozen=True, eq=False)
+class SLOPEBall:
+    r"""Indicator of ``|x|_(1) + ... + |x|_(j) <= weights_1 + ... + weights_j`` for all j, the ball dual to SLOPE.
+
+    .. math:: \operatorname{prox}(x) = x - \operatorname{prox}_{g}(x), \qquad g(x) = \textstyle\sum_i w_i |x|_{(i)}
+
+    It is the convex hull of the signed permutations of the weights. The sums may be off by rounding,
+    ``64 eps sum(weights) sqrt(n)``.
+
+    Args:
+        weights: ``w``, (n,), at least 0 and nonincreasing.
+
+    Raises:
+        ValueError: ``weights`` is no vector, or not like that; or ``x`` does not have its length.
+
+    Reference: M. Bogdan et al., Ann. Appl. Stat. 9 (2015).
+
+    >>> SLOPEBall([2.0, 1.0]).prox(torch.tensor([1.0, -3.0]), 1.0), SLOPEBall([2.0, 1.0]).lmo(torch.tensor([1.0, -3.0]))
+    (tensor([ 1., -2.]), tensor([-1.,  2.]))
+    """
+
+    weights: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", SLOPE(self.weights).weights)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        SLOPE(self.weights)._require_length(x)
+        excess = (x.abs().sort(dim=-1, descending=True).values - self.weights).cumsum(-1)
+        slack = 64 * torch.finfo(x.dtype).eps * self.weights.sum() * len(self.weights) ** 0.5
+        return _indicator((excess <= slack).all(), x)
+
+    def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
+        """Projection, of the shape of ``x``; independent of ``step``."""
+        SLOPE(self.weights)._require_length(x)
+        order = decreasing_order(x.abs())
+        u = x.abs().gather(-1, order).double()  # what is left of u is small, where u may be large
+        kept = torch.minimum(u, u + isotonic_regression(self.weights - u))
+        return x.sign() * torch.zeros_like(x).scatter(-1, order, kept.to(x.dtype))
+
+    def lmo(self, d: Tensor) -> Tensor:
+        """The weights, the largest for the largest magnitude of ``d`` and so on, with the signs of ``-d``."""
+        SLOPE(self.weights)._require_length(d)
+        order = d.abs().argsort(dim=-1, descending=True, stable=True)
+        return -d.sign() * torch.zeros_like(d).scatter(-1, order, self.weights.expand_as(d))
+
+    @property
+    def conjugate(self) -> SLOPE:
+        """The sorted l1 norm of the same weights."""
+        return SLOPE(self.weights)
+
+    __rmul__ = scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +181,11 @@ class SquaredL1:
         active = (u > levels).sum(-1, keepdim=True).clamp(min=1)
         tau = levels.gather(-1, active - 1)
         return torch.where(x.abs() <= tau, 0, x - x.sign() * tau)
+
+    @property
+    def conjugate(self) -> SquaredLargestL2 | Box:
+        """``max_i |u_i|^2 / (2 weight)``; the indicator of 0 where the weight is 0."""
+        return SquaredLargestL2(1 / self.weight, 1) if self.weight > 0 else Box(0, 0)
 
     __rmul__ = scaled
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cases.contract import Case
-from optsci import L2, CubedL2, GroupL2, GroupL2Ball, L2Ball, L2Sphere, SparseGroup
+from optsci import L2, CubedL2, GroupL2, GroupL2Ball, L2Ball, L2Sphere, SparseGroup, SparseGroupBall
 
 VECTORS = ((1,), (2,), (5,), (2, 3, 4))
 THIN = {"test_prox_agrees_with_brute_force": "no point of a grid lies on a sphere; a test of its own goes round it"}
@@ -19,6 +19,14 @@ CASES = [
     Case("GroupL2 of slices", lambda t: GroupL2(0.8, dim=(0, -1)), ((3, 4), (2, 3, 4)), coupled=True),
     Case("GroupL2Ball", lambda t: GroupL2Ball(t(1.5), dim=0), ((1, 2), (3, 4)), True, True, True, exact=False),
     Case("SparseGroup", lambda t: SparseGroup(0.5, 0.8), VECTORS, coupled=True),
+    Case(
+        "SparseGroupBall",
+        lambda t: SparseGroupBall(t(0.5), 0.8),
+        ((1,), (5,), (2, 3, 4)),
+        indicator=True,
+        coupled=True,
+        exact=False,
+    ),
     Case("CubedL2", lambda t: CubedL2(0.6), VECTORS, coupled=True),
 ]  # fmt: skip
 
@@ -28,11 +36,13 @@ METHODS = {
     "L2Sphere": "prox",
     "GroupL2": "prox conjugate",
     "GroupL2Ball": "prox conjugate lmo",
-    "SparseGroup": "prox",
+    "SparseGroup": "prox conjugate",
+    "SparseGroupBall": "prox conjugate lmo",
     "CubedL2": "grad prox",
 }
 
 CVXPY = {
+    "SparseGroupBall": ((5,), lambda cp, x: (0, [cp.norm2(cp.pos(cp.abs(x) - 0.5)) <= 0.8])),
     "L2": ((5,), lambda cp, x: (0.8 * cp.norm2(x), [])),
     "L2Ball": ((5,), lambda cp, x: (0, [cp.norm2(x) <= 1.5])),
     "GroupL2": ((3, 4), lambda cp, x: (0.8 * cp.sum(cp.norm2(x, axis=1)), [])),

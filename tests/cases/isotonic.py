@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cases.contract import Case
-from optsci import MonotoneCone, Permutahedron
+from optsci import MonotoneCone, Permutahedron, PermutahedronSupport
 
 EQUALITY = {"test_prox_agrees_with_brute_force": "a grid does not hit the plane of the permutahedron"}
 
@@ -18,14 +18,25 @@ CASES = [
         exact=False,
         without=EQUALITY,
     ),
+    Case(
+        "PermutahedronSupport",
+        lambda t: PermutahedronSupport(t([0.5, 2.0, -1.0, 0.5])),
+        ((4,), (2, 3, 4)),
+        coupled=True,
+    ),
 ]
 
 METHODS = {
     "MonotoneCone": "prox",
-    "Permutahedron": "prox lmo",
+    "Permutahedron": "prox conjugate lmo",
+    "PermutahedronSupport": "prox conjugate",
 }
 
 CVXPY = {
+    "PermutahedronSupport": (
+        (4,),
+        lambda cp, x: (-cp.sum(x) + 1.5 * cp.sum_largest(x, 3) + 1.5 * cp.max(x), []),
+    ),
     "MonotoneCone": ((5,), lambda cp, x: (0, [cp.diff(x) >= 0])),
     "Permutahedron": (
         (4,),

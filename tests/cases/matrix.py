@@ -72,7 +72,7 @@ METHODS = {
     "Stiefel": "prox",
     "PSD": "prox",
     "NegativeLogDet": "grad prox",
-    "Schatten": "prox",
+    "Schatten": "prox conjugate",
     "SpectralFunction": "grad prox conjugate lipschitz",
     "SpectralFunction of L2Ball": "prox conjugate lmo",
     "EigenFunction": "grad prox conjugate lipschitz",

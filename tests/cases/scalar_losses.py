@@ -63,7 +63,7 @@ METHODS = {
     "NegativeLog": "grad prox",
     "KullbackLeibler": "grad prox",
     "Entropy": "grad prox",
-    "Power": "grad prox",
+    "Power": "grad prox conjugate",
 }
 
 CVXPY = {
