@@ -11,6 +11,7 @@ if __name__ != "optsci.compress":
 from optsci.functions import NM
 
 from .baselines import magnitude, sparsegpt, wanda
+from .codebook import Quantized
 from .comparison import Row, compare, fista_with_refit, pruners, with_refit
 from .constraints import Pattern, Unstructured, parse_sparsity
 from .evaluate import calibration, encode, perplexity, sample_windows, windows
@@ -32,6 +33,7 @@ __all__ = [
     "LayerProblem",
     "LayerReport",
     "Pattern",
+    "Quantized",
     "Row",
     "Stage",
     "Unstructured",

@@ -10,7 +10,6 @@ from optsci.functions.discrete_sets import Binary, Codebook, SparseSimplex
 from optsci.functions.distances import Distance, SquaredDistance
 from optsci.functions.euclidean import L2, CubedL2, L2Ball, L2Sphere
 from optsci.functions.folded_concave import MCP, SCAD, CappedL1, LogSum, TransformedL1
-from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup
 from optsci.functions.groups import GroupL2, GroupL2Ball, SparseGroup, SparseGroupBall
 from optsci.functions.indicators import NM, Box, BoxSupport, Nonnegative, Sparsity
 from optsci.functions.intersection import Intersection
