@@ -29,7 +29,9 @@ ALGORITHMS = {
     "penalty",
     "sparse_regression",
     "bilevel",
+    "sketch",
     "lowrank",
+    "nystrom_approximation",
     "krylov",
 }
 NESTING_SOLVES: set[str] = set()  # algorithms that run an inner solve, and may import `iteration` for it
