@@ -16,7 +16,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_fit, require_nonnegative
+from optsci._tensor import as_scalar, require_nonnegative, require_step
 from optsci.functions.calculus import scaled
 
 
@@ -65,7 +65,7 @@ class SquaredKSupport:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Shrink the large entries, threshold the others; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         n, k = x.shape[-1], min(self.k, x.shape[-1])
         scale = torch.zeros_like(x[..., :1]) + step * self.weight
         positive = torch.where(scale > 0, scale, 1)
