@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import positive_scalar, require_fit
+from optsci._tensor import positive_scalar, require_step
 from optsci.functions.calculus import scaled
 
 
@@ -50,7 +50,7 @@ class L0:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Hard threshold at ``sqrt(2 step weight)``; ties give 0."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return torch.where(x.square() <= 2 * step * self.weight, 0 * x, x)
 
     __rmul__ = scaled
@@ -86,7 +86,7 @@ class GroupL0:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Hard threshold of rows; ties give 0."""
         squares = x.square().sum(-1, keepdim=True) if x.dim() else x.square()
-        require_fit(step, squares, "step")
+        require_step(step, squares)
         return torch.where(squares <= 2 * step * self.weight, 0 * x, x)
 
     __rmul__ = scaled
@@ -122,7 +122,7 @@ class LHalf:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a cubic beyond the threshold, which gives 0 itself."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         size = step * self.weight * torch.ones_like(x)
         small = x.abs() <= 1.5 * size.pow(2 / 3)
         r = torch.where(small, 3 * size.pow(2 / 3), x.abs())
@@ -162,7 +162,7 @@ class LTwoThirds:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a quartic beyond the threshold, which gives 0 itself."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         double = 2 * step * self.weight * torch.ones_like(x)
         threshold = 2 * (double / 3).pow(0.75)
         small = x.abs() <= threshold
@@ -215,7 +215,7 @@ class MCP:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The better of the minimisers on the curved and on the flat part."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r, end = x.abs(), self.gamma * self.weight
         curvature = 1 - step / self.gamma * torch.ones_like(x)
         convex = curvature > 0
@@ -266,7 +266,7 @@ class SCAD:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The best of the minimisers on the three parts."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r, w, a = x.abs(), self.weight, self.a
         linear = (r - step * w).clamp(min=0).clamp(max=w)
         slope = (a - 1 - step) * torch.ones_like(x)
@@ -314,7 +314,7 @@ class LogSum:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The better of 0 and the larger stationary point."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r = x.abs()
         width = 2 * (step * self.weight * torch.ones_like(x)).sqrt()
         real = ~(r + self.epsilon <= width)  # NaN passes
@@ -360,7 +360,7 @@ class CappedL1:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The better of the minimisers on the two parts."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r = x.abs()
         shrunk = (r - step * self.weight).clamp(min=0).clamp(max=self.cap)
         return _best(x, step, self._penalty, shrunk, r.clamp(min=self.cap))
@@ -405,7 +405,7 @@ class TransformedL1:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The better of 0 and the stationary point of largest magnitude."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r, a = x.abs(), self.a
         cosine = 1 - 27 * step * self.weight * a * (a + 1) / (2 * (a + r).pow(3))
         real = ~(cosine <= -1)  # NaN passes

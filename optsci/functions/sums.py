@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_scalar, require_finite, require_fit, require_nonnegative
+from optsci._tensor import as_coefficient, as_scalar, require_finite, require_fit, require_nonnegative, require_step
 from optsci.functions.calculus import Gradient, Prox, Translated, added, scaled
 from optsci.functions.smooth_sum import SmoothSum
 from optsci.protocols import require
@@ -66,6 +66,7 @@ class Tilted:
         prox = self.f.prox
 
         def tilted(x: Tensor, step: float | Tensor) -> Tensor:
+            require_step(step, x)
             require_fit(self.c, x, "c")
             return prox(x - step * self.c, step)
 
@@ -136,7 +137,7 @@ class Regularized:
 
         def regularized(x: Tensor, step: float | Tensor) -> Tensor:
             require_fit(self.center, x, "center")
-            require_fit(step, x, "step")
+            require_step(step, x)
             weight = step * self.mu
             return prox((x + weight * self.center) / (1 + weight), step / (1 + weight))
 
@@ -190,6 +191,7 @@ class Restricted:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """That of f, projected."""
+        require_step(step, x)
         return self.C.prox(self.f.prox(x, step), step)
 
     __add__ = added
@@ -229,7 +231,7 @@ class Distance:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Towards the projection, by at most ``step * weight``."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         away = x - self.C.prox(x, 1.0)
         square = away.square().sum()
         inside = square == 0
@@ -276,6 +278,7 @@ class SquaredDistance:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Mean of x and its projection."""
+        require_step(step, x)
         projection = self.C.prox(x, 1.0)
         return projection + (x - projection) / (1 + step * self.weight)
 
