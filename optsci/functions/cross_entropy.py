@@ -15,7 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_tensor, nonnegative_scalar, require_entries, require_fit, require_nonnegative
+from optsci._tensor import (
+    as_tensor,
+    nonnegative_scalar,
+    require_entries,
+    require_fit,
+    require_nonnegative,
+    require_step,
+)
 from optsci.functions.calculus import added, scaled
 
 
@@ -82,7 +89,7 @@ class CrossEntropy:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a scalar equation for every item; ``step`` may differ from item to item."""
         p = self._probabilities(x)
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         size = step * self.weight * torch.ones_like(x[..., :1])
         zero = size == 0
         size = torch.where(zero, 1, size)

@@ -15,7 +15,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_tensor, require_fit
+from optsci._tensor import as_coefficient, as_tensor, require_fit, require_floating, require_step
 from optsci.functions.calculus import added, scaled
 
 
@@ -63,6 +63,7 @@ class Box:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         self._require_fit(x)
         return x.clamp(min=self.lower).clamp(max=self.upper)
 
@@ -132,7 +133,7 @@ class BoxSupport:
         """``x - clip(x, step * lower, step * upper)``; ``step`` may differ from entry to entry."""
         require_fit(self.lower, x, "lower")
         require_fit(self.upper, x, "upper")
-        require_fit(step, x, "step")
+        require_step(step, x)
         return x - x.clamp(min=_times(step, self.lower)).clamp(max=_times(step, self.upper))
 
     @property
@@ -158,6 +159,7 @@ class Nonnegative:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return x.clamp(min=0)
 
     @property
@@ -204,6 +206,7 @@ class Sparsity:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return torch.where(self.mask(x.abs()), x, 0)
 
     def mask(self, scores: Tensor) -> Tensor:
@@ -255,6 +258,7 @@ class NM:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return torch.where(self.mask(x.abs()), x, 0)
 
     def mask(self, scores: Tensor) -> Tensor:
@@ -275,6 +279,7 @@ class NM:
 
 
 def _indicator(inside: Tensor, x: Tensor) -> Tensor:
+    require_floating(x)
     return x.new_zeros(()).masked_fill(~inside, torch.inf)
 
 

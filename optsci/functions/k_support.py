@@ -16,7 +16,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar, require_fit
+from optsci._tensor import nonnegative_scalar, require_step
 from optsci.functions._root import decreasing_root
 from optsci.functions.calculus import scaled
 from optsci.functions.euclidean import _slack
@@ -57,7 +57,7 @@ class SquaredKSupport:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Shrink the large entries, threshold the others; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         scale = torch.zeros_like(x[..., :1]) + step * self.weight
         return torch.where(scale > 0, _shrunk(x, torch.where(scale > 0, scale, 1), self.k), x)
 
@@ -107,7 +107,7 @@ class KSupport:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x`` less its projection on a ball of the dual norm; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         radius = torch.zeros_like(x[..., :1]) + step * self.weight
         within, x_left, scale = _excess(x, radius, self.k)
         return torch.where(within, 0, torch.where(radius == 0, x, _shrunk(x_left, scale, self.k)))
@@ -212,7 +212,7 @@ class SquaredLargestL2:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Lowers the largest entries; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         scale = torch.zeros_like(x[..., :1]) + step * self.weight
         return torch.where(scale > 0, _removed(x, 1 / torch.where(scale > 0, scale, 1), self.k), x)
 
