@@ -298,5 +298,9 @@ def _excess(x: Tensor, radius: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         low, high = (size - radius) / radius, _squared_norm(x, k).sqrt() / radius
     # What the prox removes lies on the sphere of the dual norm. In the inverse of the scale the equation is nearly
     # linear, and linear for k = 1 and k = n.
-    inverse = decreasing_root(lambda t: 1 - radius / _largest_norm(_removed(x, 1 / t, k), k), low, high)
+
+    def short(inverse: Tensor) -> Tensor:
+        return 1 - radius / _largest_norm(_removed(x, 1 / inverse, k), k)
+
+    inverse = decreasing_root(short, low, high, steps=32)
     return within, x, 1 / torch.maximum(inverse, low / 2)
