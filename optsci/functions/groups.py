@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch  # noqa: F401, the examples in the docstrings use it
 from torch import Tensor
 
 from optsci._tensor import euclidean_norm, nonnegative_scalar, require_step
