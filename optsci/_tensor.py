@@ -92,6 +92,15 @@ def as_scalar(x: Any, name: str) -> float | Tensor:
     return number
 
 
+def as_float(x: float | Tensor) -> float:
+    """Return a coefficient as a constant, outside of any graph.
+
+    >>> as_float(torch.tensor(2.0, requires_grad=True))
+    2.0
+    """
+    return float(x.detach() if isinstance(x, Tensor) else x)
+
+
 def require_nonnegative(x: float | Tensor, name: str) -> None:
     """Refuse what is negative, infinite or NaN anywhere.
 

@@ -8,8 +8,8 @@ r"""Proximal gradient methods: minimise F = f + g, f with an L-Lipschitz gradien
 What tells the variants apart is the sequence t, given as a map ``t -> t_next`` (``momentum``), and when it begins anew
 (``restart``): both are in ``optsci.momentum``. The rates hold for convex f and g, with :math:`R = \|x_0 - x^*\|`.
 
-Residuals measure moves as those of the usual step, 1/L where f tells its L, else 1: a shorter step moves less, and
-its moves are magnified by what it is shorter, lest they pass for convergence.
+Residuals measure moves as those of the usual step, 1/L: a shorter step moves less, and its moves are magnified by what
+it is shorter, lest they pass for convergence. Where f does not tell its L, the step given is taken for the usual one.
 
 Sources: Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009) 183 (ISTA, FISTA, backtracking) and IEEE Trans.
 Image Process. 18 (2009) 2419 (monotone FISTA); O'Donoghue and Candès, Found. Comput. Math. 15 (2015) 715
@@ -90,7 +90,8 @@ def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, batch_d
         batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
             its own; f and g must be sums over them, as those of this library are.
 
-    The residual is ``c ||x_{k-1} - x_k|| / max(1, ||x_k||)``, ``c = max(1, 1/(L step))``, with 1 for an unknown L.
+    The residual is ``c ||x_{k-1} - x_k|| / max(1, ||x_k||)``, ``c = max(1, 1/(L step))``,
+    1 where f has no ``lipschitz``.
 
     Reference: Beck and Teboulle (2009), Theorem 3.1.
 
@@ -251,7 +252,8 @@ def backtracking_fista(
         momentum: the map ``t -> t_next``.
 
     The residual is ``c ||y - z|| / max(1, ||z||)`` at the last accepted trial: a rejected one cannot pass for
-    convergence. After a rejection the step is about as long as it may be, and c is 1; before, ``max(1, 1/step)``.
+    convergence. After a rejection the step is about as long as it may be, and c is 1; before, it is
+    ``max(1, 1/step)`` or, where f tells an L above 1, ``max(1, 1/(L step))``.
 
     Reference: Beck and Teboulle (2009), section 4 and Theorem 4.4.
 
@@ -267,10 +269,12 @@ def backtracking_fista(
     if not 0 < shrink < 1:
         raise ValueError(f"shrink must lie between 0 and 1, not {shrink!r}")
 
+    usual = 1 / max(1.0, known_constant(f)) if step < 1 else 1.0
+
     def iterate(x: Tensor) -> Iterator[BacktrackingState]:
         y, t, residual = x, x.new_ones(()), x.new_ones(())
         s = step * x.new_ones(())
-        c = magnification(s)
+        c = magnification(s, usual)
         while True:
             gradient = f.grad(y)
             v = y - s * gradient
@@ -318,13 +322,14 @@ def _start_measured(by: str, f: Any, g: Any, x0: Any, step: Any) -> tuple[Tensor
     """Check the arguments likewise, and return what moves are multiplied with in the residual, too."""
     derived = step is None
     x0, step = _start(by, f, g, x0, step)
-    return x0, step, 1.0 if derived else magnification(step, usual_step(f))
+    L = 0.0 if derived else known_constant(f)
+    return x0, step, magnification(step, 1 / L) if L else 1.0
 
 
-def usual_step(f: Any) -> float:
-    """Return 1/L where f tells a positive L, else 1: the step whose moves residuals are measured in."""
-    L = float(f.lipschitz()) if callable(getattr(f, "lipschitz", None)) else 1.0
-    return 1 / L if 0 < L < math.inf else 1.0
+def known_constant(f: Any) -> float:
+    """Return the Lipschitz constant that f tells, 0 where it has none."""
+    L = float(f.lipschitz()) if callable(getattr(f, "lipschitz", None)) else 0.0
+    return L if 0 < L < math.inf else 0.0
 
 
 def magnification(step: float | Tensor, usual: float | Tensor = 1.0) -> Any:

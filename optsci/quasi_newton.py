@@ -23,7 +23,7 @@ from torch import Tensor
 
 from optsci._tensor import as_scalar, instance_norm
 from optsci.protocols import require_value
-from optsci.proximal_gradient import _inner, _start, magnification, usual_step
+from optsci.proximal_gradient import _inner, _start, known_constant, magnification
 
 
 class PANOCState(NamedTuple):
@@ -58,7 +58,7 @@ def panoc(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, memory
         memory: pairs that L-BFGS keeps, at least 1; each takes the memory of two x.
 
     The residual is ``c ||w_k - x|| / max(1, ||x||)`` at the last accepted point, zero exactly when it is a minimiser;
-    ``c = max(1, 0.95/(L step))``, with 1 for an unknown L: a short step does not pass for convergence.
+    ``c = max(1, 0.95/(L step))``, 1 where f has no ``lipschitz``: a short step does not pass for convergence.
 
     Reference: Stella, Themelis, Sopasakis and Patrinos, arXiv 1709.06487.
 
@@ -74,7 +74,8 @@ def panoc(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, memory
     if not isinstance(memory, Integral) or memory < 1:
         raise ValueError(f"memory must be a positive integer, not {memory!r}")
     s = 0.95 * step if derived else step
-    c = 1.0 if derived else magnification(s, 0.95 * usual_step(f))
+    L = 0.0 if derived else known_constant(f)
+    c = magnification(s, 0.95 / L) if L else 1.0
 
     def evaluate(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """T(w), R(w) and phi(w)."""

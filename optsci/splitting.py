@@ -31,7 +31,7 @@ from optsci._tensor import (
     require_positive,
 )
 from optsci.protocols import require
-from optsci.proximal_gradient import magnification, require_batch_dims
+from optsci.proximal_gradient import known_constant, magnification, require_batch_dims
 
 
 class SplittingState(NamedTuple):
@@ -68,8 +68,8 @@ def douglas_rachford(
         batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
             its own; f and g must be sums over them, as those of this library are.
 
-    The residual is ``c ||x_k - y_k|| / max(1, ||x_k||)``, ``c = max(1, 1/step)``: with a short step x and y are close
-    anywhere.
+    The residual is ``c ||x_k - y_k|| / max(1, ||x_k||)``, ``c = max(1, 1/step)`` or, where f or g tells an L
+    above 1, ``max(1, 1/(L step))``: with a short step x and y are close anywhere.
 
     Reference: Eckstein and Bertsekas (1992), Theorem 7.
 
@@ -83,7 +83,7 @@ def douglas_rachford(
     step = _step(step, x0)
     relaxation = require_between(relaxation, 0, 2, "relaxation")
     require_batch_dims(batch_dims, x0)
-    c = magnification(step)
+    c = magnification(step, 1 / max(1.0, known_constant(f), known_constant(g)))
 
     def iterate(z: Tensor) -> Iterator[SplittingState]:
         while True:

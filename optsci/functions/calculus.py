@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, positive_scalar, require_finite, require_fit, require_step
+from optsci._tensor import as_coefficient, as_float, positive_scalar, require_finite, require_fit, require_step
 from optsci.protocols import require
 
 Prox = Callable[[Tensor, float | Tensor], Tensor]
@@ -88,7 +88,7 @@ class Scaled:
     def lipschitz(self) -> Callable[[], float]:
         """``lipschitz() = scale * f.lipschitz()``."""
         lipschitz = self.f.lipschitz
-        return lambda: float(self.scale) * lipschitz()
+        return lambda: as_float(self.scale) * lipschitz()
 
     @property
     def like(self) -> Tensor:
@@ -321,7 +321,7 @@ class MoreauEnvelope:
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``1/t``."""
-        return 1 / float(self.step)
+        return 1 / as_float(self.step)
 
     __add__ = added
     __rmul__ = scaled

@@ -20,6 +20,7 @@ from optsci._tensor import (
     nonnegative_scalar,
     require_entries,
     require_fit,
+    require_floating,
     require_nonnegative,
     require_step,
 )
@@ -84,7 +85,8 @@ class CrossEntropy:
 
     def grad(self, x: Tensor) -> Tensor:
         """``weight (softmax(x) - p)``."""
-        return self.weight * (x.softmax(-1) - self._probabilities(x))
+        p = self._probabilities(x)
+        return self.weight * (x.softmax(-1) - p)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a scalar equation for every item; ``step`` may differ from item to item."""
@@ -114,6 +116,7 @@ class CrossEntropy:
 
     def _probabilities(self, x: Tensor) -> Tensor:
         require_entries(x)
+        require_floating(x)
         if self.targets.is_floating_point():
             require_fit(self.targets, x, "targets")
             if self.targets.shape[-1] != x.shape[-1]:

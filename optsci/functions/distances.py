@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_nonnegative, require_step
+from optsci._tensor import as_float, as_scalar, require_nonnegative, require_step
 from optsci.functions.calculus import added, scaled
 from optsci.protocols import require
 
@@ -104,7 +104,7 @@ class SquaredDistance:
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight``."""
-        return float(self.weight)
+        return as_float(self.weight)
 
     __add__ = added
     __rmul__ = scaled

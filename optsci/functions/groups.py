@@ -191,6 +191,7 @@ class SparseGroupBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         u = _soft_threshold(x, 1.0, self.l1)
         inside = torch.linalg.vector_norm(u.detach(), dim=-1, keepdim=True) <= self.l2
         boxed = x.clamp(min=-self.l1).clamp(max=self.l1)

@@ -16,7 +16,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar, require_step
+from optsci._tensor import nonnegative_scalar, require_floating, require_step
 from optsci.functions._root import decreasing_root
 from optsci.functions.calculus import scaled
 from optsci.functions.euclidean import _slack
@@ -155,6 +155,7 @@ class LargestL2Ball:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         radius = torch.zeros_like(x[..., :1]) + self.radius
         within, x_left, scale = _excess(x, radius, self.k)
         return torch.where(within, x, torch.where(radius == 0, 0 * x, _removed(x_left, scale, self.k)))
@@ -231,6 +232,7 @@ def _require_count(k: int) -> None:
 
 def _largest_norm(x: Tensor, k: int) -> Tensor:
     """Euclidean norm (..., 1) of the ``k`` largest entries, the dual norm."""
+    require_floating(x)
     largest = x.abs().topk(min(k, x.shape[-1]), dim=-1).values
     return torch.linalg.vector_norm(largest, dim=-1, keepdim=True)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch  # noqa: F401, the examples in the docstrings use it
 from torch import Tensor
 
-from optsci._tensor import as_tensor, nonnegative_scalar, require_fit, require_nonnegative, require_step
+from optsci._tensor import as_float, as_tensor, nonnegative_scalar, require_fit, require_nonnegative, require_step
 from optsci.functions.calculus import MoreauEnvelope, added, scaled
 from optsci.functions.indicators import Box
 
@@ -134,7 +134,7 @@ class SquaredL2:
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight``."""
-        return float(self.weight)
+        return as_float(self.weight)
 
     @property
     def conjugate(self) -> SquaredL2 | Box:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import positive_scalar, require_step
+from optsci._tensor import positive_scalar, require_floating, require_step
 from optsci.functions._root import decreasing_root
 from optsci.functions.calculus import Prox, scaled
 from optsci.protocols import require
@@ -189,3 +189,4 @@ def _row_values(f: Any, x: Tensor) -> Tensor:
 def _require_pair(x: Tensor) -> None:
     if x.dim() == 0 or x.shape[-1] < 2:
         raise ValueError(f"x must be (x, t), of at least two entries along its last dimension, got {tuple(x.shape)}")
+    require_floating(x)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar, positive_scalar, require_floating, require_step
+from optsci._tensor import as_float, nonnegative_scalar, positive_scalar, require_floating, require_step
 from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import Box
 
@@ -62,7 +62,7 @@ class Huber:
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight``."""
-        return float(self.weight)
+        return as_float(self.weight)
 
     __add__ = added
     __rmul__ = scaled
@@ -141,7 +141,7 @@ class SquaredHinge:
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``2 weight``."""
-        return 2 * float(self.weight)
+        return 2 * as_float(self.weight)
 
     __add__ = added
     __rmul__ = scaled
@@ -197,7 +197,7 @@ class LogisticLoss:
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight / 4``."""
-        return float(self.weight) / 4
+        return as_float(self.weight) / 4
 
     __add__ = added
     __rmul__ = scaled

@@ -122,6 +122,7 @@ class SLOPEBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         SLOPE(self.weights)._require_length(x)
         order = decreasing_order(x.abs())
         u = x.abs().gather(-1, order).double()  # what is left of u is small, where u may be large

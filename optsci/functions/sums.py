@@ -16,7 +16,15 @@ from typing import Any
 
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_scalar, require_finite, require_fit, require_nonnegative, require_step
+from optsci._tensor import (
+    as_coefficient,
+    as_float,
+    as_scalar,
+    require_finite,
+    require_fit,
+    require_nonnegative,
+    require_step,
+)
 from optsci.functions.calculus import Gradient, Prox, Translated, added, scaled
 from optsci.functions.smooth_sum import SmoothSum
 from optsci.protocols import require
@@ -146,7 +154,7 @@ class Regularized:
     def lipschitz(self) -> Any:
         """``lipschitz() = f.lipschitz() + mu``."""
         lipschitz = self.f.lipschitz
-        return lambda: lipschitz() + float(self.mu)
+        return lambda: lipschitz() + as_float(self.mu)
 
     @property
     def like(self) -> Tensor:

@@ -124,3 +124,12 @@ def test_a_linear_term_is_welcome_with_a_step(steps):
 def test_a_linear_term_derives_no_step(call, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         call(Box(0.0, 1.0))
+
+
+@pytest.mark.parametrize("step", [0.01, 0.1])
+def test_single_precision_suffices_with_a_sensible_step(step):
+    generator = torch.Generator().manual_seed(0)
+    f, g = optsci.LeastSquares(torch.randn(50, 20, generator=generator), torch.randn(50, generator=generator)), L1(1.0)
+    solve(optsci.douglas_rachford(f, g, torch.zeros(20), step=step), max_iter=3000).raise_if_failed()
+    quiet = optsci.Autodiff(f)  # does not tell its L
+    solve(optsci.fista(quiet, g, torch.zeros(20), step=0.1 * step), max_iter=3000).raise_if_failed()
