@@ -165,7 +165,8 @@ def main() -> None:
 Written by `docs/benchmarks/lasso.py`.
 
 min ½‖A x − b‖² + λ ‖x‖₁ in float64. Columns with correlation ½ between neighbours; two designs, of which the headings
-say the share of columns in the truth and the noise over the signal, each with a seed of its own. A path has {COUNT} weights in geometric progression, from λmax = ‖Aᵀ b‖∞ to
+say the share of columns in the truth and the noise over the signal, each with a seed of its own. A path has {COUNT}
+weights in geometric progression, from λmax = ‖Aᵀ b‖∞ to
 λmax/{1 / RATIO:.0f}; the peers get the same ones. All solvers run in one process in turns, on one thread, after all
 was compiled. Times are process CPU time: median of {ROUNDS["path"]} rounds for a path and {ROUNDS["single"]} for a
 single fit, and the range. A is stored by columns, as all solvers prefer.
