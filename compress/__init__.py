@@ -10,6 +10,15 @@ if __name__ != "optsci.compress":
 
 from optsci.functions import NM
 
+from .alps import (
+    AUTHORS_SCHEDULE,
+    SLOW_SCHEDULE,
+    ALPSState,
+    SupportSchedule,
+    admm_prune,
+    alps_prune,
+    alps_steps,
+)
 from .baselines import magnitude, sparsegpt, wanda
 from .codebook import Quantized
 from .comparison import Row, compare, fista_with_refit, pruners, with_refit
@@ -24,8 +33,11 @@ from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
 
 __all__ = [
+    "AUTHORS_SCHEDULE",
     "FAMILIES",
     "NM",
+    "SLOW_SCHEDULE",
+    "ALPSState",
     "Correction",
     "Family",
     "GramAccumulator",
@@ -36,7 +48,11 @@ __all__ = [
     "Quantized",
     "Row",
     "Stage",
+    "SupportSchedule",
     "Unstructured",
+    "admm_prune",
+    "alps_prune",
+    "alps_steps",
     "calibration",
     "check_out",
     "check_pattern",

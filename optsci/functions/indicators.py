@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -314,8 +315,25 @@ def _largest(scores: Tensor, count: int) -> Tensor:
     if count >= scores.shape[-1]:
         return torch.ones_like(scores, dtype=torch.bool)
     # A threshold and a count of the ties takes half the time of a stable sort, a quarter on one long row.
-    threshold = scores.topk(count, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+    threshold = _smallest_kept(scores, count)
     above = ~(scores <= threshold)
     tied = scores == threshold
     room = count - above.sum(-1, keepdim=True)
     return above | (tied & (tied.cumsum(-1, dtype=torch.int32) <= room))
+
+
+def _smallest_kept(scores: Tensor, count: int) -> Tensor:
+    """The ``count``-th largest score along the last dimension, NaN above all numbers; the dimension stays.
+
+    NumPy's partition is vectorised: on a processor it takes a tenth of the time of ``topk``.
+    """
+    if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
+        try:
+            values = scores.detach().numpy()
+        except RuntimeError:  # a transform of torch.func, whose tensors have no memory of their own
+            pass
+        else:
+            position = scores.shape[-1] - count
+            kept = np.partition(values, position, axis=-1)[..., position : position + 1]
+            return torch.from_numpy(np.ascontiguousarray(kept))
+    return scores.topk(count, dim=-1, sorted=False).values.amin(-1, keepdim=True)
