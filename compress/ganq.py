@@ -20,6 +20,7 @@ and the descent work on the undamped error itself.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import ceil, floor
@@ -34,7 +35,7 @@ from optsci.linalg import damped_cholesky
 from .code_steps import ascending, descend, fit_codebook, kmeans_codebook, lookup, substitute
 from .codebook import Quantized
 from .layer_problem import LayerProblem
-from .quantizers import Order, ascending_energy, check_bits, energy_weights
+from .quantizers import Order, ascending_energy, check_bits
 
 Damping = float | Callable[[Tensor], Tensor]
 
@@ -141,7 +142,7 @@ def ganq(
     layer = _prepare(_permuted(problem, places), _ridge(damping))
     fixed = torch.zeros_like(layer.reference, dtype=torch.bool) if fixed is None else fixed[:, places]
     factor = _factor(layer.gram, damping, problem.name)
-    codebook = _start(layer, fixed, bits)
+    codebook = _start(layer, fixed, factor, bits)
 
     def iterate(codebook: Tensor) -> Iterator[GANQState]:
         best, least = None, None
@@ -283,10 +284,11 @@ def _factor(gram: Tensor, damping: Damping, name: str) -> Tensor:
     return factor
 
 
-def _start(layer: _Layer, fixed: Tensor, bits: int) -> Tensor:
-    """Weighted k-means of the weights that are not fixed."""
+def _start(layer: _Layer, fixed: Tensor, factor: Tensor, bits: int) -> Tensor:
+    """k-means of the weights that are not fixed, weighted by ``L_jj^2``: what the S-step leaves of a column's error."""
     values = torch.where(fixed, layer.reference.median(dim=1, keepdim=True).values, layer.reference)
-    return kmeans_codebook(values, energy_weights(layer.gram) * ~fixed, bits=bits)
+    weights = factor.diagonal().square()
+    return kmeans_codebook(values, weights / weights.max() * ~fixed, bits=bits)
 
 
 def _beyond(weights: Tensor, share: float) -> Tensor:
@@ -306,12 +308,8 @@ def _outliers(quantized: Quantized, like: Tensor) -> tuple[Tensor, Tensor]:
     """Where the sparse correction has entries, and the weights there."""
     if quantized.outliers is None:
         return torch.zeros_like(like, dtype=torch.bool), torch.zeros((), dtype=like.dtype, device=like.device)
-    ones = torch.sparse_csr_tensor(
-        quantized.outliers.crow_indices(),
-        quantized.outliers.col_indices(),
-        torch.ones_like(quantized.outliers.values()),
-        quantized.outliers.shape,
-    )
+    sparse = quantized.outliers
+    ones = _csr(sparse.crow_indices().diff(), sparse.col_indices(), torch.ones_like(sparse.values()), sparse.shape)
     return ones.to_dense() != 0, quantized.weights.to(like.dtype)
 
 
@@ -324,6 +322,12 @@ def _quantized(
         if columns is not None:
             difference, fixed = difference[:, columns], fixed[:, columns]
         rows, places = fixed.nonzero(as_tuple=True)
-        starts = torch.nn.functional.pad(fixed.sum(1).cumsum(0), (1, 0))
-        outliers = torch.sparse_csr_tensor(starts, places, difference[rows, places], fixed.shape)
+        outliers = _csr(fixed.sum(1), places, difference[rows, places], fixed.shape)
     return Quantized(codes if columns is None else codes[:, columns].contiguous(), codebook, outliers)
+
+
+def _csr(counts: Tensor, columns: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
+    starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse")  # "is in beta state", said once a process
+        return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=True)
