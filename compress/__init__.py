@@ -22,6 +22,7 @@ from .layerwise import Correction, Stage, walk
 from .models import FAMILIES, Family, check_pattern, linear_layers
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
+from .resume import Shards, compress_resumable
 
 __all__ = [
     "FAMILIES",
@@ -35,6 +36,7 @@ __all__ = [
     "Pattern",
     "Quantized",
     "Row",
+    "Shards",
     "Stage",
     "Unstructured",
     "calibration",
@@ -42,6 +44,7 @@ __all__ = [
     "check_pattern",
     "compare",
     "compress_model",
+    "compress_resumable",
     "encode",
     "fista_path_prune",
     "fista_prune",
