@@ -14,8 +14,9 @@ from .baselines import magnitude, sparsegpt, wanda
 from .codebook import Quantized
 from .comparison import Row, compare, fista_with_refit, pruners, with_refit
 from .constraints import Pattern, Unstructured, parse_sparsity
+from .distributed import check_independent, compress_distributed, own_device, process_group
 from .evaluate import calibration, encode, perplexity, sample_windows, windows
-from .files import check_out, load_model, load_tokenizer, whole_folder
+from .files import bytes_on_disk, check_out, load_model, load_tokenizer, whole_folder
 from .fista_pruner import LambdaState, fista_path_prune, fista_prune, lambda_bisection, lambda_path
 from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
@@ -23,6 +24,7 @@ from .models import FAMILIES, Family, check_pattern, linear_layers
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
 from .resume import Shards, compress_resumable
+from .speed import Speed, bytes_in_memory, speed
 
 __all__ = [
     "FAMILIES",
@@ -37,12 +39,17 @@ __all__ = [
     "Quantized",
     "Row",
     "Shards",
+    "Speed",
     "Stage",
     "Unstructured",
+    "bytes_in_memory",
+    "bytes_on_disk",
     "calibration",
+    "check_independent",
     "check_out",
     "check_pattern",
     "compare",
+    "compress_distributed",
     "compress_model",
     "compress_resumable",
     "encode",
@@ -57,14 +64,17 @@ __all__ = [
     "magnitude",
     "mean_error",
     "overall_sparsity",
+    "own_device",
     "parse_sparsity",
     "perplexity",
     "plot_errors",
+    "process_group",
     "pruners",
     "refit",
     "refit_exact",
     "sample_windows",
     "sparsegpt",
+    "speed",
     "walk",
     "wanda",
     "whole_folder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -101,7 +102,7 @@ def mean_error(reports: Iterable[LayerReport]) -> float:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON through a temporary file, so that the path never holds half of it."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(json.dumps(content, indent=1, default=asdict, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(path)
 
