@@ -55,8 +55,8 @@ class Shards(Mapping[int, Mapping[str, Tensor]]):
         if path.is_file():
             self._check(path, settings)
             return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.glob("*.safetensors"))):
-            raise ValueError(f"{str(self.folder)!r} exists and is no work folder: it has no {MANIFEST}")
+        if self.folder.exists() and any(item.suffix != ".part" for item in self.folder.iterdir()):
+            raise ValueError(f"{str(self.folder)!r} is no work folder: it holds other files, and no {MANIFEST}")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {"sha256": _fingerprint(settings), "settings": settings})
 

@@ -72,26 +72,22 @@ def test_killed_five_times_a_run_ends_with_the_same_bytes(tmp_path):
     options = ("--text", text, "--samples", 16, "--length", 64)
     log = tmp_path / "log"
     whole = start(*OPTSCI, "compress", tmp_path / "model", tmp_path / "whole", *options, log=log)
-    begin = first = time.monotonic()
-    while whole.poll() is None:
-        if first == begin and list(tmp_path.glob("whole.partial/block-*.safetensors")):
-            first = time.monotonic()
-        time.sleep(0.01)
-    assert whole.returncode == 0, log.read_text()
-    loading, solving = first - begin, time.monotonic() - first
+    assert whole.wait() == 0, log.read_text()
+
+    def finished():
+        return len(list(tmp_path.glob("out.partial/block-*.safetensors")))
 
     moments = random.Random(0)
-    finished = [0]
-    for _ in range(5):
+    for count in [0, *sorted(moments.sample(range(1, 20), 4))]:
         run = start(*OPTSCI, "compress", tmp_path / "model", tmp_path / "out", *options, "--resume", log=log)
-        time.sleep(loading + moments.uniform(-0.1 * loading, solving / 8))
+        while finished() < count and run.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 0.5))
         assert run.poll() is None, log.read_text()
         run.kill()
         run.wait()
-        finished.append(len(list(tmp_path.glob("out.partial/block-*.safetensors"))))
         assert not (tmp_path / "out").exists()
-    assert finished == sorted(finished)
-    assert 0 < finished[-1] < 24
+    assert count <= finished() < 24
     run = start(*OPTSCI, "compress", tmp_path / "model", tmp_path / "out", *options, "--resume", log=log)
     assert run.wait() == 0, log.read_text()
     assert files(tmp_path / "out") == files(tmp_path / "whole")

@@ -1,6 +1,7 @@
 """Runs that are broken off, shared or kept off the device: the same bytes as a run that is not."""
 
 import json
+import weakref
 from functools import partial
 
 import pytest
@@ -18,6 +19,8 @@ from optsci.compress import (
     walk,
     wanda,
 )
+from optsci.compress.hidden_states import HiddenStates
+from optsci.compress.layerwise import Call, _moved
 from tiny_models import TINY, tiny, tiny_tokens
 
 PRUNE = partial(wanda, sparsity=Unstructured(0.5))
@@ -26,6 +29,11 @@ CPU = torch.device("cpu")
 
 def weights(model):
     return save({name: tensor.clone() for name, tensor in model.state_dict().items()})
+
+
+def bits(tensor):
+    """The bytes of a tensor: a NaN equals itself."""
+    return tensor.contiguous().flatten().view(torch.uint8)
 
 
 def plain(reports):
@@ -125,7 +133,7 @@ def test_damage_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"manifest\.json' is not the manifest of a run"):
         run(tiny("llama"), folder=tmp_path / "work")
     (tmp_path / "work" / "manifest.json").unlink()
-    with pytest.raises(ValueError, match=r"is no work folder: it has no manifest\.json"):
+    with pytest.raises(ValueError, match=r"is no work folder: it holds other files, and no manifest\.json"):
         run(tiny("llama"), folder=tmp_path / "work")
 
 
@@ -150,6 +158,13 @@ def test_the_manifest_says_what_the_run_was(tmp_path):
     }
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="is no work folder: it holds other files"):
+        compress_resumable(tiny("llama"), tiny_tokens(), PRUNE, tmp_path, settings={})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 @pytest.mark.parametrize("family", TINY)
 @pytest.mark.parametrize("correction", Correction)
 def test_hidden_states_on_disk_change_nothing(family, correction, tmp_path):
@@ -165,6 +180,49 @@ def test_half_precision_states_on_disk_change_nothing(tmp_path):
     for store, model in models.items():
         compress_model(model, tiny_tokens(), PRUNE, store=store)
     assert len({weights(model) for model in models.values()}) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_states_come_back_bit_for_bit(dtype, on_disk, tmp_path):
+    expected = [torch.randint(2**15, (1, 5, 7), dtype=torch.int16).view(torch.float16).to(dtype) for _ in range(3)]
+    states = HiddenStates(iter(expected), 3, device=CPU, store=tmp_path if on_disk else CPU)
+    other = states.copy()
+    for _ in range(2):
+        other.update(lambda x: x.flip(1))
+        assert all(bits(x).equal(bits(y)) for x, y in zip(states, expected, strict=True))
+    assert all(bits(x).equal(bits(y)) for x, y in zip(other, expected, strict=True))
+    assert all(x.dtype == dtype for x in other)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_updates_replace_one_state_after_another(on_disk, tmp_path):
+    """Never are there two generations of states: one more tensor at most than there are states, none with a file."""
+    states = HiddenStates((torch.zeros(3) for _ in range(8)), 8, device=CPU, store=tmp_path if on_disk else CPU)
+    made, most = [], 0
+
+    def count(x):
+        nonlocal most
+        result = x + 1
+        made.append(weakref.ref(result))
+        most = max(most, sum(reference() is not None for reference in made))
+        return result
+
+    for _ in range(3):
+        states.update(count)
+    assert [x.tolist() for x in states] == [[3.0] * 3] * 8
+    assert most <= (2 if on_disk else 9)
+
+
+def test_what_a_block_is_called_with_is_moved_whole():
+    call = Call((torch.ones(1), (torch.ones(1), None)), {"mask": {"full": torch.ones(1)}, "use_cache": False})
+    moved = _moved(call, torch.device("meta"))
+    assert moved.args[0].is_meta
+    assert moved.args[1][0].is_meta
+    assert moved.args[1][1] is None
+    assert moved.kwargs["mask"]["full"].is_meta
+    assert moved.kwargs["use_cache"] is False
 
 
 def test_finished_blocks_are_written_when_the_walk_comes_by():
