@@ -23,8 +23,9 @@ from .baselines import magnitude, sparsegpt, wanda
 from .codebook import Quantized
 from .comparison import Row, compare, fista_with_refit, pruners, with_refit
 from .constraints import Pattern, Unstructured, parse_sparsity
+from .distributed import check_independent, compress_distributed, own_device, process_group
 from .evaluate import calibration, encode, perplexity, sample_windows, windows
-from .files import check_out, load_model, load_tokenizer, whole_folder
+from .files import bytes_on_disk, check_out, load_model, load_tokenizer, whole_folder
 from .fista_pruner import LambdaState, fista_path_prune, fista_prune, lambda_bisection, lambda_path
 from .ganq import (
     GANQState,
@@ -39,6 +40,8 @@ from .models import FAMILIES, Family, check_pattern, linear_layers
 from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
+from .resume import Shards, compress_resumable
+from .speed import Speed, bytes_in_memory, speed
 
 __all__ = [
     "AUTHORS_SCHEDULE",
@@ -56,6 +59,8 @@ __all__ = [
     "Pattern",
     "Quantized",
     "Row",
+    "Shards",
+    "Speed",
     "Stage",
     "SupportSchedule",
     "Unstructured",
@@ -63,14 +68,19 @@ __all__ = [
     "alps_prune",
     "alps_steps",
     "ascending_energy",
+    "bytes_in_memory",
+    "bytes_on_disk",
     "calibration",
+    "check_independent",
     "check_out",
     "check_pattern",
     "compare",
+    "compress_distributed",
     "compress_model",
     "descend_codes",
     "descending_energy",
     "diagonal_dominance",
+    "compress_resumable",
     "encode",
     "fista_path_prune",
     "fista_prune",
@@ -86,15 +96,18 @@ __all__ = [
     "magnitude",
     "mean_error",
     "overall_sparsity",
+    "own_device",
     "parse_sparsity",
     "perplexity",
     "plot_errors",
+    "process_group",
     "pruners",
     "refit",
     "refit_exact",
     "round_to_nearest",
     "sample_windows",
     "sparsegpt",
+    "speed",
     "walk",
     "wanda",
     "weighted_kmeans",

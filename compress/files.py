@@ -103,6 +103,13 @@ def check_out(out: str | Path, *, overwrite: bool, keep: Iterable[str | Path] = 
     return out
 
 
+def bytes_on_disk(name: str | Path) -> int | None:
+    """Size of the weights of a local model, a folder or a .gguf file; None where there is no such thing."""
+    path = Path(name)
+    files = [path] if path.suffix == ".gguf" and path.is_file() else [*path.glob("*.safetensors")]
+    return sum(file.stat().st_size for file in files) if files else None
+
+
 def _swap(part: Path, out: Path) -> None:
     """Put ``part`` in the place of ``out``; the old folder goes only when the new one stands."""
     if not out.exists():

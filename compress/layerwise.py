@@ -15,20 +15,28 @@ Three conventions are in use, and they differ in what the output of a compressed
 =================  ==========================  ================================  =======================
 
 With ``WITHIN_BLOCK`` the blocks are independent units: what is done to one does not reach the next.
+
+A model larger than the device it is to be compressed on stays in host memory: ``device=`` brings one block after
+another there, ``store=`` says where the hidden states of all windows wait meanwhile.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .evaluate import evaluation_mode
+from .hidden_states import HiddenStates
 from .layer_problem import GramAccumulator, LayerProblem
 from .models import check_positions, check_vocabulary, check_weights, decoder_blocks, family, linear
 
@@ -68,8 +76,19 @@ class Stage:
         return f"{self.name} {tuple(self.layer.weight.shape)}"
 
 
+Finished = Mapping[int, Mapping[str, Tensor]]  # index of a block -> its weights, by their names in the state dict
+NOTHING: Finished = MappingProxyType({})
+
+
 def walk(
-    model: nn.Module, tokens: Tensor, *, correction: Correction = Correction.NONE, blocks: int | None = None
+    model: nn.Module,
+    tokens: Tensor,
+    *,
+    correction: Correction = Correction.NONE,
+    blocks: int | None = None,
+    finished: Finished = NOTHING,
+    device: torch.device | None = None,
+    store: torch.device | Path | None = None,
 ) -> Iterator[Stage]:
     """Yield every linear layer of the decoder blocks as a :class:`Stage`, in the order of the computation.
 
@@ -82,11 +101,17 @@ def walk(
         tokens: (samples, length) integer token ids.
         correction: what the target is; see the table of this module.
         blocks: how many blocks to go through, from the first; all by default.
+        finished: weights of blocks that are compressed already.  They are written into the (dense) model when the walk
+            comes by, and such a block yields no stage: what follows is, bit for bit, what a walk with these results
+            would have yielded.  No weights, ``{}``, leave the block as it is.
+        device: where to compute; every block is there during its turn, and goes back to where it was.  By default
+            where the model is.
+        store: where the hidden states of all windows are kept: a device or an existing folder.  By default ``device``.
 
     Raises:
         ValueError: unsupported architecture; weights or activations that are not finite (the message names the layer).
     """
-    names, chain = family(model), decoder_blocks(model)
+    chain = decoder_blocks(model)
     if not isinstance(correction, Correction):
         raise TypeError(f"correction must be a Correction, got {correction!r}")
     if tokens.ndim != 2 or tokens.numel() == 0 or tokens.dtype not in (torch.int64, torch.int32):
@@ -95,44 +120,101 @@ def walk(
         )
     if blocks is not None and not 1 <= blocks <= len(chain):
         raise ValueError(f"blocks must lie in 1..{len(chain)}, the decoder blocks of this model, got {blocks}")
+    if device is not None and not isinstance(device, torch.device):
+        raise TypeError(f"device must be a torch.device, got {device!r}")
+    if store is not None and not isinstance(store, torch.device | Path):
+        raise TypeError(f"store must be a torch.device or a Path, got {store!r}")
+    if isinstance(store, Path) and not store.is_dir():
+        raise FileNotFoundError(f"store must be an existing folder, got {str(store)!r}")
     check_positions(model, tokens.shape[1])
     check_vocabulary(model, tokens)
     check_weights(model)
-    return _walk(model, tokens, correction, names.blocks, names.groups, chain[:blocks])
+    device = device or _device(model)
+    return _walk(model, tokens, correction, chain[:blocks], finished, device, device if store is None else store)
 
 
 def _walk(
     model: nn.Module,
     tokens: Tensor,
     correction: Correction,
-    prefix: str,
-    groups: tuple[tuple[str, ...], ...],
     blocks: list[nn.Module],
+    finished: Finished,
+    device: torch.device,
+    store: torch.device | Path,
 ) -> Iterator[Stage]:
+    last = _last_to_solve(len(blocks), finished)
     with evaluation_mode(model):
-        calls = _record_calls(model, tokens[:1], blocks)
-        seen = dense = [_first_hidden(model, window, blocks[0]) for window in tokens.split(1)]
+        if last >= 0:
+            calls = _record_calls(model, tokens[:1], blocks)
+            first = (_first_hidden(model, window, blocks[0]) for window in tokens.split(1))
+            seen = dense = HiddenStates(first, len(tokens), device=device, store=store)
+            if correction is Correction.ACROSS_BLOCKS:
+                dense = seen.copy()
         for index, block in enumerate(blocks):
-            reference = None if correction is Correction.NONE else copy.deepcopy(block)
-            for group in groups:
-                statistics = GramAccumulator()
-                for x_seen, x_dense in zip(seen, dense, strict=True):
-                    inputs = _input_of(group[0], block, x_seen, calls[index])
-                    wanted = None if reference is None else _input_of(group[0], reference, x_dense, calls[index])
-                    statistics.add(inputs, wanted)
-                if not (statistics.gram.isfinite().all() and statistics.cross.isfinite().all()):
-                    raise ValueError(f"the activations entering {prefix}.{index}.{group[0]} hold a NaN or an infinity")
-                for name in group:
-                    layer, path = linear(block, name), f"{prefix}.{index}.{name}"
-                    yield Stage(path, layer, statistics.problem(layer.weight, path), index)
-            if block is blocks[-1]:
-                return
-            if reference is not None:
-                dense = [_output_of(reference, x, calls[index]) for x in dense]
-            if correction is Correction.WITHIN_BLOCK:
-                seen = dense
-            else:
-                seen = [_output_of(block, x, calls[index]) for x in seen]
+            if index > last:
+                _write(model, finished[index])
+                continue
+            call = _moved(calls[index], device)
+            with _lent(block, device):
+                reference = None if correction is Correction.NONE else copy.deepcopy(block)
+                if index in finished:
+                    _write(model, finished[index])
+                else:
+                    yield from _stages(model, index, block, reference, seen, dense, call)
+                if index == last:
+                    continue
+                if reference is not None:
+                    dense.update(partial(_output_of, reference, call))
+                if correction is not Correction.WITHIN_BLOCK:
+                    seen.update(partial(_output_of, block, call))
+
+
+def _stages(
+    model: nn.Module,
+    index: int,
+    block: nn.Module,
+    reference: nn.Module | None,
+    seen: HiddenStates,
+    dense: HiddenStates,
+    call: Call,
+) -> Iterator[Stage]:
+    """The stages of one block, and nothing carried on."""
+    names = family(model)
+    for group in names.groups:
+        statistics = GramAccumulator()
+        if reference is None:
+            for x in seen:
+                statistics.add(_input_of(group[0], block, call, x))
+        else:
+            for x_seen, x_dense in zip(seen, dense, strict=True):
+                statistics.add(_input_of(group[0], block, call, x_seen), _input_of(group[0], reference, call, x_dense))
+        if not (statistics.gram.isfinite().all() and statistics.cross.isfinite().all()):
+            raise ValueError(f"the activations entering {names.blocks}.{index}.{group[0]} hold a NaN or an infinity")
+        for name in group:
+            layer, path = linear(block, name), f"{names.blocks}.{index}.{name}"
+            yield Stage(path, layer, statistics.problem(layer.weight, path), index)
+
+
+def _last_to_solve(count: int, finished: Container[int]) -> int:
+    """Index of the last block that is not finished; -1 where all are."""
+    return max((index for index in range(count) if index not in finished), default=-1)
+
+
+@torch.no_grad()
+def _write(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    for name, weight in weights.items():
+        model.get_parameter(name).copy_(weight)
+
+
+@contextmanager
+def _lent(block: nn.Module, device: torch.device) -> Iterator[None]:
+    """The block on ``device`` for a while."""
+    home = _device(block)
+    block.to(device)
+    try:
+        yield
+    finally:
+        block.to(home)
 
 
 class Call(NamedTuple):
@@ -175,7 +257,7 @@ def _first_hidden(model: nn.Module, window: Tensor, block: nn.Module) -> Tensor:
     return _stopped_at(block, lambda: model(window.to(_device(model)), use_cache=False))
 
 
-def _input_of(name: str, block: nn.Module, hidden: Tensor, call: Call) -> Tensor:
+def _input_of(name: str, block: nn.Module, call: Call, hidden: Tensor) -> Tensor:
     """The inputs of the layer ``name`` when the block runs on ``hidden``."""
     return _stopped_at(block.get_submodule(name), lambda: block(hidden, *call.args, **call.kwargs))
 
@@ -200,9 +282,22 @@ def _stopped_at(module: nn.Module, forward: Callable[[], object]) -> Tensor:
 
 
 @torch.no_grad()
-def _output_of(block: nn.Module, hidden: Tensor, call: Call) -> Tensor:
+def _output_of(block: nn.Module, call: Call, hidden: Tensor) -> Tensor:
     output = block(hidden, *call.args, **call.kwargs)
     return output[0] if isinstance(output, tuple) else output
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Tensors inside tuples, lists and dictionaries, on ``device``."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    if isinstance(value, Call):
+        return Call(*(_moved(item, device) for item in value))
+    if type(value) in (tuple, list):
+        return type(value)(_moved(item, device) for item in value)
+    return value
 
 
 def _device(model: nn.Module) -> torch.device:

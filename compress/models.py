@@ -90,6 +90,11 @@ def decoder_blocks(model: nn.Module) -> list[nn.Module]:
     return list(model.get_submodule(family(model).blocks).children())
 
 
+def layers_per_block(model: nn.Module) -> int:
+    """How many linear layers a decoder block has."""
+    return sum(len(group) for group in family(model).groups)
+
+
 def check_weights(model: nn.Module) -> None:
     """Refuse, by name, a layer that holds a NaN or an infinity."""
     for name, layer in linear_layers(model):

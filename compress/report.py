@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from .layer_problem import LayerProblem
-from .layerwise import Correction, walk
-from .models import decoder_blocks, family
+from .layerwise import Correction, Stage, walk
+from .models import decoder_blocks, layers_per_block
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +45,8 @@ def compress_model(
     *,
     correction: Correction = Correction.NONE,
     blocks: int | None = None,
+    device: torch.device | None = None,
+    store: torch.device | Path | None = None,
     progress: bool = False,
 ) -> list[LayerReport]:
     """Run ``solver`` on every layer problem of :func:`walk` and write its weights: the five-line loop with a report.
@@ -53,30 +57,35 @@ def compress_model(
         solver: ``problem -> weights``, such as ``partial(fista_path_prune, sparsity=NM(2, 4))``.
         correction: see :class:`Correction`.
         blocks: only the first so many decoder blocks.
+        device: where to compute; see :func:`walk`.
+        store: where the hidden states are kept; see :func:`walk`.
         progress: show a progress bar with the time left (only on a terminal).
     """
+    stages = walk(model, tokens, correction=correction, blocks=blocks, device=device, store=store)
+    count = (blocks or len(decoder_blocks(model))) * layers_per_block(model)
+    return [compress_stage(stage, solver) for stage in progress_bar(stages, count, shown=progress)]
+
+
+def compress_stage(stage: Stage, solver: Callable[[LayerProblem], Tensor]) -> LayerReport:
+    """Solve one layer problem, write the weights and report on them as stored."""
+    begin = time.perf_counter()
+    stage.write(solver(stage.problem))
+    stored = stage.layer.weight.detach()
+    return LayerReport(
+        name=stage.name,
+        block=stage.block,
+        shape=(stored.shape[0], stored.shape[1]),
+        zeros=int((stored == 0).sum()),
+        error=float(stage.problem.relative_error(stored)),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def progress_bar(stages: Iterable[Stage], count: int, *, shown: bool) -> Iterable[Stage]:
+    """The stages, with a bar that knows the time left (only on a terminal)."""
     from tqdm import tqdm
 
-    stages = walk(model, tokens, correction=correction, blocks=blocks)
-    count = (blocks or len(decoder_blocks(model))) * sum(len(group) for group in family(model).groups)
-    reports = []
-    for stage in tqdm(
-        stages, total=count, desc="compress", unit="layer", leave=False, disable=None if progress else True
-    ):
-        begin = time.perf_counter()
-        stage.write(solver(stage.problem))
-        stored = stage.layer.weight.detach()
-        reports.append(
-            LayerReport(
-                name=stage.name,
-                block=stage.block,
-                shape=(stored.shape[0], stored.shape[1]),
-                zeros=int((stored == 0).sum()),
-                error=float(stage.problem.relative_error(stored)),
-                seconds=time.perf_counter() - begin,
-            )
-        )
-    return reports
+    return tqdm(stages, total=count, desc="compress", unit="layer", leave=False, disable=None if shown else True)
 
 
 def overall_sparsity(reports: Iterable[LayerReport]) -> float:
@@ -93,7 +102,7 @@ def mean_error(reports: Iterable[LayerReport]) -> float:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON through a temporary file, so that the path never holds half of it."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(json.dumps(content, indent=1, default=asdict, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,51 +86,93 @@ def compress(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the choice of the windows.")] = 0,
     dtype: Annotated[DType, typer.Option(help="Type of the weights.")] = DType.AUTO,
     device: Device = "cpu",
+    offload: Annotated[
+        bool,
+        typer.Option(
+            "--offload", help="Leave the model in host memory, and bring one decoder block after another to the device."
+        ),
+    ] = False,
+    activations: Annotated[
+        Path | None,
+        typer.Option(help="A folder to keep the hidden states of all windows in, which otherwise stay in memory."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run, whose finished blocks lie in OUT.partial.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
-    """Prune MODEL and write it to OUT as safetensors, with a report and a figure."""
+    """Prune MODEL and write it to OUT as safetensors, with a report and a figure.
+
+    Under torchrun the decoder blocks are shared out among the processes, with --correction within-block.
+    """
     with _sentences():
         from optsci import compress as c
 
         pattern = c.parse_sparsity(sparsity, by_row=not whole_matrix)
-        _check_device(device)
+        place = c.own_device(_checked_device(device))
+        _check_folder("--activations", activations)
         c.check_out(out, overwrite=overwrite, keep=[path for path in (model, text) if Path(path).exists()])
-        content = _read(text)
-        tokenizer = _load(c.load_tokenizer, model)
-        tokens = c.calibration(content, tokenizer, samples=samples, length=length, seed=seed)
-        network = _load(c.load_model, model, dtype=_dtype(dtype)).to(device)
-        c.check_pattern(network, pattern)
-        methods: dict[Method, Callable[..., Any]] = {
-            Method.MAGNITUDE: c.magnitude,
-            Method.WANDA: c.wanda,
-            Method.SPARSEGPT: c.sparsegpt,
-            Method.FISTA: c.fista_path_prune,
-            Method.FISTA_PAPER: c.fista_prune,
-        }
-        solver: Callable[[c.LayerProblem], Any] = partial(methods[prune], sparsity=pattern)
-        if refit:
-            solver = c.fista_with_refit(pattern) if prune is Method.FISTA else c.with_refit(solver)
-        with c.whole_folder(out, overwrite=overwrite) as part:
-            reports = c.compress_model(
-                network,
-                tokens,
-                solver,
-                correction=correction,
-                progress=True,
-            )
-            network.save_pretrained(part)
-            tokenizer.save_pretrained(part)
+        solver = _solver(prune, pattern, refit=refit)
+        with c.process_group(place) as (rank, world):
+            work = out.with_name(f"{out.name}.partial")
+            if world > 1:
+                c.check_independent(correction)
+            if rank == 0 and not resume and work.exists():
+                raise FileExistsError(
+                    f"{str(work)!r} holds the finished blocks of an interrupted run: give --resume to go on with it, "
+                    "or delete it"
+                )
+            content = _read(text)
+            tokenizer = _load(c.load_tokenizer, model)
+            tokens = c.calibration(content, tokenizer, samples=samples, length=length, seed=seed)
+            network = _load(c.load_model, model, dtype=_dtype(dtype))
+            c.check_pattern(network, pattern)
             settings = {
                 "model": model, "prune": prune.value, "sparsity": sparsity, "whole_matrix": whole_matrix,
                 "refit": refit, "samples": samples, "length": length, "correction": correction.value, "seed": seed,
                 "dtype": str(network.dtype),
             }  # fmt: skip
-            c.write_json(part / "compression.json", {"settings": settings, "layers": [asdict(r) for r in reports]})
-            c.plot_errors({prune.value: reports}).savefig(part / "compression.png", dpi=120)
+            run = c.compress_distributed if world > 1 else c.compress_resumable
+            reports = run(
+                network if offload else network.to(place),
+                tokens,
+                solver,
+                work,
+                settings=settings,
+                correction=correction,
+                device=place,
+                store=activations or (network.device if offload else None),
+                progress=rank == 0,
+            )
+            if rank > 0:
+                return
+            with c.whole_folder(out, overwrite=overwrite) as part:
+                network.save_pretrained(part)
+                tokenizer.save_pretrained(part)
+                c.write_json(part / "compression.json", {"settings": settings, "layers": [asdict(r) for r in reports]})
+                c.plot_errors({prune.value: reports}).savefig(part / "compression.png", dpi=120)
+            shutil.rmtree(work)
         typer.echo(
             f"{out}: {len(reports)} layers, {c.overall_sparsity(reports):.4%} zeros, mean relative layer error "
             f"{c.mean_error(reports):.4f}; see compression.json and compression.png there"
         )
+
+
+def _solver(prune: Method, pattern: Any, *, refit: bool) -> Callable[[Any], Any]:
+    """The pruner of a name on the command line, and least squares on its support afterwards if wanted."""
+    from optsci import compress as c
+
+    methods: dict[Method, Callable[..., Any]] = {
+        Method.MAGNITUDE: c.magnitude,
+        Method.WANDA: c.wanda,
+        Method.SPARSEGPT: c.sparsegpt,
+        Method.FISTA: c.fista_path_prune,
+        Method.FISTA_PAPER: c.fista_prune,
+    }
+    if refit and prune is Method.FISTA:
+        return c.fista_with_refit(pattern)
+    solver = partial(methods[prune], sparsity=pattern)
+    return c.with_refit(solver) if refit else solver
 
 
 @app.command()
@@ -140,20 +183,43 @@ def evaluate(
     windows: Annotated[int | None, typer.Option(min=1, help="At most this many windows, from the start.")] = None,
     dtype: Annotated[DType, typer.Option(help="Type of the weights.")] = DType.AUTO,
     device: Device = "cpu",
+    against: Annotated[
+        str | None, typer.Option(metavar="DENSE", help="A model to measure first, such as MODEL before compression.")
+    ] = None,
 ) -> None:
-    """Perplexity of MODEL on a text: consecutive windows, each scored on its own."""
+    """Perplexity of MODEL on a text: consecutive windows, each scored on its own; its speed, and its size."""
     with _sentences():
         from optsci import compress as c
 
-        _check_device(device)
+        place = _checked_device(device)
         content = _read(text)
-        tokens = c.windows(c.encode(content, _load(c.load_tokenizer, model)), length=length, limit=windows)
-        network = _load(c.load_model, model, dtype=_dtype(dtype)).to(device)
-        value = c.perplexity(network, tokens, progress=True)
-        typer.echo(
-            f"perplexity {value:.4f} on {tokens.numel()} tokens: {len(tokens)} windows of {length}, "
-            f"{len(tokens) * (length - 1)} predictions, no special tokens, {network.dtype}"
-        )
+        tokens = c.encode(content, _load(c.load_tokenizer, model))
+        if against is not None and not tokens.equal(c.encode(content, _load(c.load_tokenizer, against))):
+            raise ValueError(f"MODEL {model!r} and --against {against!r} cut the text into different tokens")
+        batch = c.windows(tokens, length=length, limit=windows)
+        for name in (model,) if against is None else (against, model):
+            if against is not None:
+                typer.echo(f"{name}:")
+            network = _load(c.load_model, name, dtype=_dtype(dtype)).to(place)
+            value = c.perplexity(network, batch, progress=True)
+            typer.echo(
+                f"perplexity {value:.4f} on {batch.numel()} tokens: {len(batch)} windows of {length}, "
+                f"{len(batch) * (length - 1)} predictions, no special tokens, {network.dtype}"
+            )
+            typer.echo(_speed_and_size(name, network, batch[0]))
+            del network  # before the next one is loaded
+
+
+def _speed_and_size(name: str, network: Any, window: Any) -> str:
+    from optsci import compress as c
+
+    speed, size = c.speed(network, window), c.bytes_on_disk(name)
+    return (
+        f"prefill {speed.prefill:.0f} tokens/s, then decode {1e3 * speed.decode:.2f} ms/token, one window of "
+        f"{speed.prompt} tokens, {network.device}\n"
+        f"weights {c.bytes_in_memory(network) / 1e6:.2f} MB in memory"
+        + ("" if size is None else f", {size / 1e6:.2f} MB on disk")
+    )
 
 
 @app.command()
@@ -205,8 +271,8 @@ def _load(load: Callable[..., Any], model: str, **options: Any) -> Any:
         raise OSError(f"MODEL {model!r}: no local folder has this name, nor did the hub give it: {reason}") from error
 
 
-def _check_device(name: str) -> None:
-    """Refuse a device that cannot compute here: only trying tells."""
+def _checked_device(name: str) -> Any:
+    """The torch.device, refused where it cannot compute here: only trying tells."""
     import torch
 
     try:
@@ -214,6 +280,12 @@ def _check_device(name: str) -> None:
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"--device {name!r} cannot be used here: {reason}") from error
+    return torch.device(name)
+
+
+def _check_folder(option: str, path: Path | None) -> None:
+    if path is not None and not path.is_dir():
+        raise FileNotFoundError(f"{option} {str(path)!r}: there is no such folder")
 
 
 def _dtype(dtype: DType) -> Any:

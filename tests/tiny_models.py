@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,11 +28,11 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny(family: str, *, seed: int = 0) -> Any:
-    """A random two-block model; biases and norms are random too, so that none of them can be forgotten unnoticed."""
+def tiny(family: str, *, seed: int = 0, blocks: int = 2) -> Any:
+    """A random model; biases and norms are random too, so that none of them can be forgotten unnoticed."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.for_model(family, **{**COMMON, **TINY[family]})
+    config = AutoConfig.for_model(family, **{**COMMON, **TINY[family], "num_hidden_layers": blocks})
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -49,3 +50,12 @@ def tiny(family: str, *, seed: int = 0) -> Any:
 def tiny_tokens(samples: int = 6, length: int = 24, *, seed: int = 1) -> Tensor:
     """Random windows (samples, length)."""
     return torch.randint(64, (samples, length), generator=torch.Generator().manual_seed(seed))
+
+
+def save_tokenizer(folder: Path) -> None:
+    """A tokenizer of single characters, beside a tiny model."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {letter: i for i, letter in enumerate("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,;:'!?-\n")}
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab=letters, merges=[]))).save_pretrained(folder)

@@ -8,34 +8,14 @@ from importlib.metadata import version
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import optsci
 from optsci.cli import app
-from optsci.compress.sample import moby_dick
 from tiny_models import tiny
 
 runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A folder with a tiny model and a tokenizer of single characters."""
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("model")
-    tiny("llama").save_pretrained(folder)
-    letters = {letter: i for i, letter in enumerate("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,;:'!?-\n")}
-    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab=letters, merges=[]))).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "text.txt"
-    path.write_text(moby_dick()[0][10_000:16_000], encoding="utf-8")
-    return path
 
 
 def run(*arguments):
@@ -44,8 +24,6 @@ def run(*arguments):
 
 def rows_are_equal(folder):
     """Whether the rows of a pruned layer have equally many zeros."""
-    from safetensors.torch import load_file
-
     weight = load_file(folder / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
     return len((weight == 0).sum(1).unique()) == 1
 
@@ -81,6 +59,8 @@ def test_compress_then_evaluate(model, text, tmp_path, options):
     result = run("evaluate", tmp_path / "out", "--text", text, "--length", 32, "--windows", 3)
     assert result.exit_code == 0, result.output
     assert "on 96 tokens: 3 windows of 32, 93 predictions, no special tokens, torch.float32" in result.output
+    assert "one window of 16 tokens, cpu\nweights 0.07 MB in memory, 0.07 MB on disk" in result.output
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +82,7 @@ def test_compress_then_evaluate(model, text, tmp_path, options):
         (("--device", "meta"), "--device 'meta' cannot be used here"),
         (("--device", "hpu"), "--device 'hpu' cannot be used here"),
         (("--text", "missing.txt"), "--text 'missing.txt': there is no such file"),
+        (("--activations", "missing"), "--activations 'missing': there is no such folder"),
     ],
 )
 def test_bad_options_are_one_sentence(model, text, tmp_path, options, sentence):
@@ -208,3 +189,68 @@ def test_weights_that_are_not_finite_are_named(model, text, tmp_path):
     assert result.exit_code == 2
     assert "the weights of model.layers.1.mlp.down_proj hold a NaN or an infinity" in result.output
     assert [p.name for p in tmp_path.iterdir()] == ["broken"]
+
+
+def test_an_interrupted_run_goes_on(model, text, tmp_path, monkeypatch):
+    from optsci import compress as c
+
+    small = ("--text", text, "--samples", 4, "--length", 32, "--prune", "wanda", "--no-refit")
+    assert run("compress", model, tmp_path / "whole", *small).exit_code == 0
+
+    def fail(problem, **options):
+        if ".layers.1.mlp" in problem.name:
+            raise KeyboardInterrupt
+        return c.magnitude(problem, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optsci.compress.wanda", fail)  # another result in block 0, to tell who solved it
+        assert run("compress", model, tmp_path / "out", *small).exit_code != 0
+    assert {p.name for p in (tmp_path / "out.partial").iterdir()} == {"manifest.json", "block-00000.safetensors"}
+    assert not (tmp_path / "out").exists()
+
+    result = run("compress", model, tmp_path / "out", *small)
+    assert result.exit_code == 2
+    assert "out.partial' holds the finished blocks of an interrupted run: give --resume" in result.output
+    result = run("compress", model, tmp_path / "out", *small, "--resume", "--seed", 3)
+    assert result.exit_code == 2
+    assert "holds a run of other settings: seed was 0 there and is 3 now" in result.output
+
+    result = run("compress", model, tmp_path / "out", *small, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "14 layers" in result.output
+    assert {p.name for p in tmp_path.iterdir()} == {"whole", "out"}
+    whole, out = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "out"))
+    assert not torch.equal(whole["model.layers.0.mlp.up_proj.weight"], out["model.layers.0.mlp.up_proj.weight"])
+
+
+def test_where_things_are_kept_does_not_change_the_result(model, text, tmp_path):
+    small = ("--text", text, "--samples", 4, "--length", 32)
+    (tmp_path / "states").mkdir()
+    for name, options in {"plain": (), "kept": ("--offload", "--activations", tmp_path / "states")}.items():
+        assert run("compress", model, tmp_path / name, *small, *options).exit_code == 0
+    plain, kept = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("plain", "kept"))
+    assert plain == kept
+    assert list((tmp_path / "states").iterdir()) == []
+
+
+def test_evaluate_before_and_after(model, text, tmp_path):
+    half = shutil.copytree(model, tmp_path / "half")
+    tiny("llama").bfloat16().save_pretrained(half)
+    result = run("evaluate", half, "--against", model, "--text", text, "--length", 32, "--windows", 2)
+    assert result.exit_code == 0, result.output
+    before, after = result.stdout.split(f"{half}:\n")
+    assert before.startswith(f"{model}:\nperplexity ")
+    assert "torch.float32" in before
+    assert "MB in memory, 0.07 MB on disk" in before
+    assert "torch.bfloat16" in after
+    assert "MB in memory, 0.04 MB on disk" in after
+
+
+def test_models_with_different_tokenizers_are_not_compared(model, text, tmp_path):
+    other = shutil.copytree(model, tmp_path / "other")
+    vocabulary = json.loads((other / "tokenizer.json").read_text())
+    vocabulary["model"]["vocab"].update({"a": 1, "b": 0})
+    (other / "tokenizer.json").write_text(json.dumps(vocabulary))
+    result = run("evaluate", model, "--against", other, "--text", text, "--length", 32)
+    assert result.exit_code == 2
+    assert f"MODEL {str(model)!r} and --against {str(other)!r} cut the text into different tokens" in result.output

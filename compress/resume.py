@@ -1,0 +1,212 @@
+"""Runs that can be broken off: every finished decoder block is kept in a folder, and the next run goes on from there.
+
+The folder holds ``manifest.json``, the settings of the run and their SHA-256, and one safetensors file for every
+finished block: its weights as stored, under their names in the state dict, with the reports of its layers in the
+metadata.  Every file is written under another name, flushed to the disk and renamed: it is whole or not there.
+
+A run that goes on ends with the same bytes as one that was never interrupted, if both compute on the same kind of
+processor with the same number of threads: finished blocks are written into the dense model as the walk comes by, and
+the calibration tokens run through them once more, which is cheap beside solving.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .layer_problem import LayerProblem
+from .layerwise import Correction, Stage, walk
+from .models import decoder_blocks, layers_per_block
+from .report import LayerReport, compress_stage, progress_bar, write_json
+
+MANIFEST = "manifest.json"
+PACKAGES = ("optsci", "torch", "transformers")
+
+
+class Shards(Mapping[int, Mapping[str, Tensor]]):
+    """The finished blocks in a folder: index of a block -> its weights, read when asked for.
+
+    Args:
+        folder: made by :meth:`claim`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def claim(self, settings: Mapping[str, Any]) -> None:
+        """Begin a run in this folder, or go on with one of the same settings.
+
+        Raises:
+            ValueError: the folder holds a run of other settings (the message names the first one that differs), or
+                something else.
+        """
+        settings = json.loads(json.dumps(settings))  # tuples become lists, as they come back from a file
+        path = self.folder / MANIFEST
+        if path.is_file():
+            self._check(path, settings)
+            return
+        if self.folder.exists() and any(item.suffix != ".part" for item in self.folder.iterdir()):
+            raise ValueError(f"{str(self.folder)!r} is no work folder: it holds other files, and no {MANIFEST}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"sha256": _fingerprint(settings), "settings": settings})
+
+    def write(self, index: int, weights: Mapping[str, Tensor], reports: Iterable[LayerReport]) -> None:
+        """Keep a finished block."""
+        from safetensors.torch import save
+
+        metadata = {"reports": json.dumps([asdict(report) for report in reports])}
+        content = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+        part = self._path(index).with_suffix(f".{os.getpid()}.part")
+        with part.open("wb") as file:
+            file.write(save(content, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._path(index))
+
+    def reports(self, index: int) -> list[LayerReport]:
+        """What happened to the layers of a finished block."""
+        with self._open(index) as file:
+            content = json.loads(file.metadata()["reports"])
+        return [LayerReport(**{**layer, "shape": tuple(layer["shape"])}) for layer in content]
+
+    def __getitem__(self, index: int) -> Mapping[str, Tensor]:
+        if not self._path(index).is_file():
+            raise KeyError(index)
+        with self._open(index) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and self._path(index).is_file()
+
+    def __iter__(self) -> Iterator[int]:
+        matches = (re.fullmatch(r"block-(\d+)\.safetensors", path.name) for path in self.folder.glob("block-*"))
+        return iter(sorted(int(match[1]) for match in matches if match))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"block-{index:05d}.safetensors"
+
+    def _open(self, index: int) -> Any:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            return safe_open(self._path(index), framework="pt")
+        except SafetensorError as error:
+            raise ValueError(
+                f"{str(self._path(index))!r} cannot be read ({error}); delete it, and the block is solved again"
+            ) from error
+
+    def _check(self, path: Path, settings: Mapping[str, Any]) -> None:
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))["settings"]
+            different = [key for key in {**earlier, **settings} if earlier.get(key) != settings.get(key)]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{str(path)!r} is not the manifest of a run ({error})") from error
+        if different:
+            key = different[0]
+            raise ValueError(
+                f"{str(self.folder)!r} holds a run of other settings: {key} was {earlier.get(key)!r} there and is "
+                f"{settings.get(key)!r} now; delete the folder to begin anew"
+            )
+
+
+def compress_resumable(
+    model: nn.Module,
+    tokens: Tensor,
+    solver: Callable[[LayerProblem], Tensor],
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any],
+    correction: Correction = Correction.NONE,
+    blocks: int | None = None,
+    device: torch.device | None = None,
+    store: torch.device | Path | None = None,
+    progress: bool = False,
+) -> list[LayerReport]:
+    """:func:`compress_model <optsci.compress.report.compress_model>` that keeps every finished block in ``folder``.
+
+    Called again after it was broken off, with a dense model and the same arguments, it goes on after the last block
+    that was finished and ends with the same weights.
+
+    Args:
+        model: dense, changed in place.
+        tokens: (samples, length) calibration tokens.
+        solver: ``problem -> weights``.
+        folder: the work folder; kept afterwards.
+        settings: whatever says which solver this is, with its options, as JSON; other settings are refused in a folder
+            that was begun with these.  Weights and configuration of the model, tokens, correction, number of blocks
+            and versions of the packages are added here.
+        correction: see :class:`Correction <optsci.compress.layerwise.Correction>`.
+        blocks: only the first so many decoder blocks.
+        device: where to compute; see :func:`walk <optsci.compress.layerwise.walk>`.
+        store: where the hidden states are kept; see :func:`walk <optsci.compress.layerwise.walk>`.
+        progress: show a progress bar with the time left (only on a terminal).
+
+    Returns:
+        The reports of all layers, those of earlier runs included.
+
+    Raises:
+        ValueError: the folder holds a run of other settings, a damaged file, or something else.
+    """
+    shards, count = Shards(folder), blocks or len(decoder_blocks(model))
+    stages = walk(model, tokens, correction=correction, blocks=blocks, finished=shards, device=device, store=store)
+    shards.claim(all_settings(model, tokens, settings, correction=correction, blocks=count))
+    todo = sum(index not in shards for index in range(count))
+    solve_blocks(progress_bar(stages, todo * layers_per_block(model), shown=progress), solver, shards, model)
+    return [report for index in range(count) for report in shards.reports(index)]
+
+
+def solve_blocks(
+    stages: Iterable[Stage], solver: Callable[[LayerProblem], Tensor], shards: Shards, model: nn.Module
+) -> None:
+    """Solve all stages and keep every block when its last layer is written."""
+    weights: dict[str, Tensor] = {}
+    reports: list[LayerReport] = []
+    for stage in stages:
+        reports.append(compress_stage(stage, solver))
+        weights[f"{stage.name}.weight"] = stage.layer.weight
+        if len(reports) == layers_per_block(model):
+            shards.write(stage.block, weights, reports)
+            weights, reports = {}, []
+
+
+def all_settings(
+    model: nn.Module, tokens: Tensor, settings: Mapping[str, Any], *, correction: Correction, blocks: int
+) -> dict[str, Any]:
+    """``settings`` and everything else that the result depends on, large things by their SHA-256."""
+    config: Any = model.config
+    known = {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
+    return {
+        **settings,
+        "correction": correction.value,
+        "blocks": blocks,
+        "dtype": str(model.dtype),
+        "versions": {package: version(package) for package in PACKAGES},
+        "configuration": _fingerprint(known),
+        "tokens": _hash({"tokens": tokens}),
+        "weights": _hash(model.state_dict()),
+    }
+
+
+def _fingerprint(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
