@@ -69,26 +69,45 @@ def product(x, words, table, bits, outliers, threads):
     out = np.empty((m, batch), np.float32)
     arguments = (source.words, source.tail, source.split, table, places, out, source.chunks, bits)
     if threads > 1:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        _products_in_parallel(*arguments)
+        _products_in_parallel(_parts(threads), *arguments)
     else:
         _products(0, m, *arguments)
     if outliers is not None:
-        _add_outliers(x, *outliers, out)
+        _add_products_of_outliers(x, *outliers, out)
     return out.T[: len(x)]
 
 
-def decoded(words, table, bits, n, threads):
-    """Weights (m, places) float32, their columns in the order of `column_order`; 0 where there is no column."""
+def decode(words, table, bits, n, outliers, threads, out):
+    """Weights of some rows into out (rows, places), float32, columns in the order of `column_order`."""
     source = _Source(words, n, bits)
-    out = np.empty((len(words), len(column_order(n, bits))), np.float32)
     arguments = (source.words, source.tail, source.split, table, out, source.chunks, bits)
     if threads > 1:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        _decode_in_parallel(*arguments)
+        _decode_in_parallel(_parts(threads), *arguments)
     else:
         _decode(0, len(words), *arguments)
-    return out
+    if outliers is not None:
+        _add_outliers(*outliers, place_of_column(n, bits), out)
+
+
+def reordered(x, bits):
+    """x (B, n) with its columns in the order of `column_order`, 0 where there is none: the partner of `decode`."""
+    return _arrange(x, column_order(x.shape[1], bits), 1, len(x)).reshape(-1, len(x)).T
+
+
+def _parts(threads):
+    """Tell Numba how many threads to use; the rows are cut into this many parts."""
+    threads = min(threads, numba.config.NUMBA_NUM_THREADS)
+    numba.set_num_threads(threads)
+    return 4 * threads
+
+
+@functools.lru_cache(maxsize=64)
+def place_of_column(n, bits):
+    """The inverse of `column_order`."""
+    order = column_order(n, bits)
+    places = np.empty(n, np.int32)
+    places[order[order >= 0]] = np.flatnonzero(order >= 0)
+    return places
 
 
 class _Source:
@@ -173,21 +192,28 @@ def _decode(first, last, words, tail, split, table, out, chunks, bits):
 
 
 @njit(cache=True, parallel=True)
-def _products_in_parallel(words, tail, split, table, x, out, chunks, bits):
-    m, parts = len(words), 4 * numba.get_num_threads()
+def _products_in_parallel(parts, words, tail, split, table, x, out, chunks, bits):
+    m = len(words)
     for part in prange(parts):
         _products(part * m // parts, (part + 1) * m // parts, words, tail, split, table, x, out, chunks, bits)
 
 
 @njit(cache=True, parallel=True)
-def _decode_in_parallel(words, tail, split, table, out, chunks, bits):
-    m, parts = len(words), 4 * numba.get_num_threads()
+def _decode_in_parallel(parts, words, tail, split, table, out, chunks, bits):
+    m = len(words)
     for part in prange(parts):
         _decode(part * m // parts, (part + 1) * m // parts, words, tail, split, table, out, chunks, bits)
 
 
 @njit(cache=True)
-def _add_outliers(x, values, columns, rowptr, out):
+def _add_outliers(values, columns, rowptr, place, out):
+    for i in range(len(out)):
+        for k in range(rowptr[i], rowptr[i + 1]):
+            out[i, place[columns[k]]] += values[k]
+
+
+@njit(cache=True)
+def _add_products_of_outliers(x, values, columns, rowptr, out):
     for i in range(len(out)):
         for k in range(rowptr[i], rowptr[i + 1]):
             for b in range(len(x)):
