@@ -302,33 +302,15 @@ def _look_up(context, builder, source, values, chunks, bits, use):
     """Emit the loop over the chunks of a row; `use(chunk, register, weights)` emits what is done with the weights."""
     if bits == 4 and LANES == 8:
         return _look_up_bytes(builder, source, values, chunks, use)
-    integers, floats = ir.VectorType(ir.IntType(32), LANES), ir.VectorType(ir.FloatType(), LANES)
-    half = min(8, LANES) if bits == 4 else 1 << bits
-    if LANES == 16:
-        permute = builder.module.declare_intrinsic(
-            "llvm.x86.avx512.permvar.sf.512", fnty=ir.FunctionType(floats, [floats, integers])
-        )
-    else:
-        permute = builder.module.declare_intrinsic(
-            "llvm.x86.avx2.permps", fnty=ir.FunctionType(floats, [floats, integers])
-        )
+    integers = ir.VectorType(ir.IntType(32), LANES)
     size = min(1 << bits, LANES)
     # A table with fewer values than lanes is repeated: the bits above those of a code then do not matter.
-    low = _repeated(builder, values, 0, size)
-    high = _repeated(builder, values, size, size) if 1 << bits > LANES else None
+    part = _load(builder, values, ir.IntType(64)(0), ir.VectorType(ir.FloatType(), size))
+    table = _shuffled(builder, part, part, [lane % size for lane in range(LANES)])
     per, parts = 32 // bits, 3 if bits == 3 else 1
 
-    def shifted(word, amount):  # a negative amount shifts to the left
-        by = ir.Constant(integers, [abs(amount)] * LANES)
-        return builder.lshr(word, by) if amount >= 0 else builder.shl(word, by)
-
     def weights(word, place):
-        found = builder.call(permute, [low, shifted(word, bits * place)])
-        if high is None:
-            return found
-        upper = builder.call(permute, [high, shifted(word, bits * place)])
-        sign = shifted(word, bits * place + bits - 32)  # the top bit of the code
-        return builder.select(builder.icmp_signed("<", sign, ir.Constant(integers, [0] * LANES)), upper, found)
+        return _permuted(builder, table, builder.lshr(word, ir.Constant(integers, [bits * place] * LANES)))
 
     with cgutils.for_range(builder, chunks) as loop:
         chunk = loop.index
@@ -351,6 +333,13 @@ def _look_up(context, builder, source, values, chunks, bits, use):
                 builder.shl(following, ir.Constant(integers, [2 - s for s in skip])),
             )
             use(chunk, part * (per + 1) + per, weights(across, 0))
+
+
+def _permuted(builder, table, places):
+    """table[places], lane by lane: an instruction that reads the low 3 bits of 8 places, or 4 bits of 16."""
+    name = "llvm.x86.avx512.permvar.sf.512" if LANES == 16 else "llvm.x86.avx2.permps"
+    permute = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(table.type, [table.type, places.type]))
+    return builder.call(permute, [table, places])
 
 
 def _look_up_bytes(builder, source, values, chunks, use):
@@ -411,19 +400,9 @@ def _load(builder, pointer, index, vector):
     return builder.load(place, align=4)
 
 
-def _repeated(builder, values, first, size):
-    """A register with `size` values, repeated until it is full."""
-    part = ir.VectorType(ir.FloatType(), size)
-    loaded = _load(builder, values, ir.IntType(64)(first), part)
-    lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [lane % size for lane in range(LANES)])
-    return builder.shuffle_vector(loaded, part(ir.Undefined), lanes)
-
-
 def _sum(builder, vector):
     while vector.type.count > 1:
         half = vector.type.count // 2
-        mask = ir.VectorType(ir.IntType(32), half)
-        left = builder.shuffle_vector(vector, vector, ir.Constant(mask, list(range(half))))
-        right = builder.shuffle_vector(vector, vector, ir.Constant(mask, list(range(half, 2 * half))))
-        vector = builder.fadd(left, right)
+        left = _shuffled(builder, vector, vector, list(range(half)))
+        vector = builder.fadd(left, _shuffled(builder, vector, vector, list(range(half, 2 * half))))
     return builder.extract_element(vector, ir.IntType(32)(0))
