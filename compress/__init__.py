@@ -19,7 +19,8 @@ from .files import check_out, load_model, load_tokenizer, whole_folder
 from .fista_pruner import LambdaState, fista_path_prune, fista_prune, lambda_bisection, lambda_path
 from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
-from .models import FAMILIES, Family, check_pattern, linear_layers
+from .models import FAMILIES, Family, check_pattern, linear_layers, replace_linear
+from .quantized_linear import LookupLinear
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
 
@@ -32,6 +33,7 @@ __all__ = [
     "LambdaState",
     "LayerProblem",
     "LayerReport",
+    "LookupLinear",
     "Pattern",
     "Quantized",
     "Row",
@@ -60,6 +62,7 @@ __all__ = [
     "pruners",
     "refit",
     "refit_exact",
+    "replace_linear",
     "sample_windows",
     "sparsegpt",
     "walk",

@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from .codebook import Quantized
 from .packing import GROUPS, pack, packed_width, unpack
 
+QUANT_METHOD = "optsci_lut"  # how files name the format of this layer
 FEW = 8  # tokens for which weights are looked up while they are read
 
 
@@ -156,6 +157,16 @@ class LookupLinear(nn.Module):
             f"in_features={self.in_features}, out_features={self.out_features}, bits={self.bits}, "
             f"outliers={self.outliers}, bias={self.bias is not None}"
         )
+
+
+def quantization_settings(model: nn.Module) -> dict[str, Any]:
+    """What a file must say about the looked-up layers of a model, for its ``quantization_config``."""
+    layers = {
+        name: {"bits": module.bits, "outliers": module.outliers}
+        for name, module in model.named_modules()
+        if isinstance(module, LookupLinear)
+    }
+    return {"quant_method": QUANT_METHOD, "version": 1, "layers": layers}
 
 
 def kernel_name(layer: LookupLinear, dtype: torch.dtype = torch.float32) -> str:

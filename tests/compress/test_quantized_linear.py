@@ -8,28 +8,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from optsci.compress import Quantized
 from optsci.compress.quantized_linear import FEW, LookupLinear, _warn_once, kernel_name
+from tables import random_tables
 
 pytestmark = pytest.mark.filterwarnings("ignore:LookupLinear has no fast kernel")
-
-
-def quantized(m, n, bits, *, outliers=0.0, seed=0, dtype=torch.float32):
-    """Random codes and tables, and a correction at a fraction of the places."""
-    generator = torch.Generator().manual_seed(seed)
-    codes = torch.randint(2**bits, (m, n), generator=generator).to(torch.uint8)
-    codebook = torch.randn(m, 2**bits, generator=generator).sort(1).values.to(dtype)
-    kept = (torch.rand(m, n, generator=generator) < outliers) * torch.randn(m, n, generator=generator)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return Quantized(codes, codebook, kept.to(dtype).to_sparse_csr() if outliers else None)
 
 
 @pytest.mark.parametrize("outliers", [0.0, 0.05])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (5, 70), (3, 576), (150, 257)])
 def test_outputs_are_those_of_the_dense_layer(bits, m, n, outliers):
-    q = quantized(m, n, bits, outliers=outliers)
+    q = random_tables(m, n, bits, outliers=outliers)
     bias = torch.linspace(-1, 1, m)
     layer = LookupLinear.from_quantized(q, bias)
     assert torch.equal(layer.weights, q.weights)
@@ -41,7 +30,7 @@ def test_outputs_are_those_of_the_dense_layer(bits, m, n, outliers):
 
 @pytest.mark.parametrize("tokens", [1, FEW + 1])
 def test_threads_change_nothing(tokens):
-    layer = LookupLinear.from_quantized(quantized(150, 300, 4, outliers=0.02))
+    layer = LookupLinear.from_quantized(random_tables(150, 300, 4, outliers=0.02))
     x = torch.randn(tokens, 300, generator=torch.Generator().manual_seed(0))
     threads, results = torch.get_num_threads(), []
     try:
@@ -56,7 +45,7 @@ def test_threads_change_nothing(tokens):
 
 def test_lookups_are_exact():
     """A unit vector reads one column: no rounding, whatever the value."""
-    q = quantized(40, 96, 4)
+    q = random_tables(40, 96, 4)
     columns = torch.tensor([0, 1, 31, 63, 64, 95])
     got = LookupLinear.from_quantized(q)(torch.eye(96)[columns])
     torch.testing.assert_close(got, q.weights[:, columns].T, rtol=0, atol=0)
@@ -64,7 +53,7 @@ def test_lookups_are_exact():
 
 @pytest.mark.parametrize("bits", [1, 5, 7])
 def test_bits_that_cannot_be_packed_are_rounded_up(bits):
-    q = quantized(4, 33, bits)
+    q = random_tables(4, 33, bits)
     layer = LookupLinear.from_quantized(q)
     assert layer.bits == {1: 2, 5: 8, 7: 8}[bits]
     assert torch.equal(layer.weights, q.weights)
@@ -72,7 +61,7 @@ def test_bits_that_cannot_be_packed_are_rounded_up(bits):
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5), (1, 1, 1)])
 def test_any_leading_dimensions(shape):
-    layer = LookupLinear.from_quantized(quantized(6, 20, 3))
+    layer = LookupLinear.from_quantized(random_tables(6, 20, 3))
     x = torch.randn(*shape, 20)
     torch.testing.assert_close(layer(x), F.linear(x, layer.weights), rtol=1e-5, atol=1e-5)
 
@@ -80,7 +69,7 @@ def test_any_leading_dimensions(shape):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("tokens", [1, 20])
 def test_half_precision(dtype, tokens):
-    layer = LookupLinear.from_quantized(quantized(30, 80, 4, outliers=0.02, dtype=dtype), torch.ones(30, dtype=dtype))
+    layer = LookupLinear.from_quantized(random_tables(30, 80, 4, outliers=0.02, dtype=dtype), torch.ones(30, dtype=dtype))
     x = torch.randn(tokens, 80, generator=torch.Generator().manual_seed(1)).to(dtype)
     y = layer(x)
     assert y.dtype == dtype
@@ -89,14 +78,14 @@ def test_half_precision(dtype, tokens):
 
 
 def test_double_precision_is_not_rounded_to_single():
-    q = quantized(30, 80, 4, outliers=0.02, dtype=torch.float64)
+    q = random_tables(30, 80, 4, outliers=0.02, dtype=torch.float64)
     x = torch.randn(2, 80, dtype=torch.float64)
     torch.testing.assert_close(LookupLinear.from_quantized(q)(x), x @ q.weights.T, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("tokens", [1, 20])
 def test_gradient_with_respect_to_the_input(tokens):
-    layer = LookupLinear.from_quantized(quantized(30, 80, 4, outliers=0.02), torch.ones(30))
+    layer = LookupLinear.from_quantized(random_tables(30, 80, 4, outliers=0.02), torch.ones(30))
     x = torch.randn(tokens, 80, requires_grad=True)
     (expected,) = torch.autograd.grad(F.linear(x, layer.weights).square().sum() + x.sum(), x)
     (got,) = torch.autograd.grad((layer(x) - 1).square().sum() + x.sum(), x)
@@ -106,7 +95,7 @@ def test_gradient_with_respect_to_the_input(tokens):
 
 
 def test_state_dict_and_casts():
-    layer = LookupLinear.from_quantized(quantized(30, 80, 3, outliers=0.02), torch.ones(30))
+    layer = LookupLinear.from_quantized(random_tables(30, 80, 3, outliers=0.02), torch.ones(30))
     blank = LookupLinear(80, 30, bits=3, outliers=layer.outliers)
     blank.load_state_dict(layer.state_dict())
     assert torch.equal(blank.weights, layer.weights)
@@ -117,21 +106,21 @@ def test_state_dict_and_casts():
 
 
 def test_the_way_back_to_a_dense_layer():
-    q, bias, x = quantized(30, 80, 4, outliers=0.02), torch.randn(30), torch.randn(3, 80)
+    q, bias, x = random_tables(30, 80, 4, outliers=0.02), torch.randn(30), torch.randn(3, 80)
     dense = LookupLinear.from_quantized(q, bias).dequantized()
     assert type(dense) is nn.Linear
     torch.testing.assert_close(dense(x), F.linear(x, q.weights, bias), rtol=0, atol=0)
 
 
 def test_non_finite_inputs_are_not_hidden():
-    layer = LookupLinear.from_quantized(quantized(3, 70, 4))
+    layer = LookupLinear.from_quantized(random_tables(3, 70, 4))
     x = torch.zeros(1, 70)
     x[0, 69] = torch.nan
     assert layer(x).isnan().all()
 
 
 def test_a_layer_without_a_fast_kernel_says_so_once():
-    layer = LookupLinear.from_quantized(quantized(30, 80, 8))
+    layer = LookupLinear.from_quantized(random_tables(30, 80, 8))
     _warn_once.cache_clear()
     with pytest.warns(UserWarning, match=r"no fast kernel here \(cpu, Numba, scalar\).*dequantized\(\)"):
         layer(torch.ones(1, 80))
@@ -141,7 +130,7 @@ def test_a_layer_without_a_fast_kernel_says_so_once():
 
 
 def test_the_kernel_has_a_name():
-    layer = LookupLinear.from_quantized(quantized(30, 80, 4))
+    layer = LookupLinear.from_quantized(random_tables(30, 80, 4))
     assert kernel_name(layer) in ("Numba, AVX-512", "Numba, AVX2", "Numba, scalar")
     assert kernel_name(layer, torch.float64) == "torch"
 
@@ -152,7 +141,7 @@ def test_the_kernel_has_a_name():
         (lambda: LookupLinear(3, 2, bits=4)(torch.ones(1, 4)), r"x must be \(..., 3\), got \(1, 4\)"),
         (lambda: LookupLinear(3, 2, bits=6), "bits must be one of 2, 3, 4, 8, got 6"),
         (
-            lambda: LookupLinear.from_quantized(quantized(2, 3, 4), torch.ones(3)),
+            lambda: LookupLinear.from_quantized(random_tables(2, 3, 4), torch.ones(3)),
             r"bias must be \(2,\) for codes \(2, 3\), got \(3,\)",
         ),
     ],
