@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,12 +106,12 @@ def replace_linear(model: nn.Module, name: str, module: nn.Module) -> None:
     if shape != (old.out_features, old.in_features):
         raise ValueError(f"module for {name} must be {(old.out_features, old.in_features)}, got {shape}")
     setattr(model.get_submodule(parent), child, module.train(old.training))
-    if hasattr(model, "config"):
-        settings = quantization_settings(model)
-        if settings["layers"]:
-            model.config.quantization_config = settings
-        elif hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
+    config: Any = getattr(model, "config", None)
+    settings = quantization_settings(model)
+    if config is not None and settings["layers"]:
+        config.quantization_config = settings
+    elif hasattr(config, "quantization_config"):
+        del config.quantization_config
 
 
 def decoder_blocks(model: nn.Module) -> list[nn.Module]:

@@ -117,7 +117,7 @@ class LookupLinear(nn.Module):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (…, n) to (…, m)."""
+        """X (…, n) to (…, m)."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f"x must be (..., {self.in_features}), got {tuple(x.shape)}")
         rows = x.reshape(-1, self.in_features)
@@ -196,7 +196,7 @@ class _Product(torch.autograd.Function):
 
 
 def _product(x: Tensor, layer: LookupLinear) -> Tensor:
-    """x (B, n) times the transpose of the weights."""
+    """X (B, n) times the transpose of the weights."""
     name = "torch" if torch.compiler.is_compiling() else kernel_name(layer, x.dtype)
     if not name.startswith(("Numba, AVX", "Triton")):
         _warn_once(layer.codebook.device.type, name)

@@ -38,14 +38,18 @@ class LookupConfig(QuantizationConfigMixin):
 
     def __init__(self, layers: dict[str, dict[str, int]], version: int = 1, quant_method: str = QUANT_METHOD) -> None:
         if version != 1:
-            raise ValueError(f"the model has version {version} of the format {QUANT_METHOD}; this optsci reads version 1")
-        self.quant_method, self.version, self.layers = quant_method, version, layers
+            raise ValueError(
+                f"the model has version {version} of the format {QUANT_METHOD}; this optsci reads version 1"
+            )
+        self.quant_method: Any = quant_method
+        self.version, self.layers = version, layers
 
 
 @register_quantizer(QUANT_METHOD)
 class LookupQuantizer(HfQuantizer):
     """Puts empty looked-up layers into a model before its tensors are loaded."""
 
+    quantization_config: LookupConfig
     requires_calibration = True  # that is: it loads what was quantized before, and quantizes nothing itself
 
     def _process_model_before_weight_loading(self, model: nn.Module, **kwargs: Any) -> None:
@@ -55,7 +59,9 @@ class LookupQuantizer(HfQuantizer):
             except AttributeError:
                 old = None
             if not isinstance(old, nn.Linear):
-                raise ValueError(f"quantization_config names the layer {name!r}, which is no linear layer of this model")
+                raise ValueError(
+                    f"quantization_config names the layer {name!r}, which is no linear layer of this model"
+                )
             weight = old.weight
             replace_linear(
                 model,

@@ -90,7 +90,7 @@ def decode(words, table, bits, n, outliers, threads, out):
 
 
 def reordered(x, bits):
-    """x (B, n) with its columns in the order of `column_order`, 0 where there is none: the partner of `decode`."""
+    """X (B, n) with its columns in the order of `column_order`, 0 where there is none: the partner of `decode`."""
     return _arrange(x, column_order(x.shape[1], bits), 1, len(x)).reshape(-1, len(x)).T
 
 
@@ -126,7 +126,7 @@ class _Source:
 
 @njit(cache=True)
 def _arrange(x, order, lanes, batch):
-    """x in the order (register, row of x, lane); 0 where there is no column or no row."""
+    """X in the order (register, row of x, lane); 0 where there is no column or no row."""
     out = np.zeros(len(order) * batch, np.float32)
     for place in range(len(order)):
         register, lane = divmod(place, lanes)
@@ -286,9 +286,7 @@ def _store(typing, words, start, table, level, out, at, chunks, bits):
         registers = len(column_order(1, bits.literal_value)) // LANES
 
         def keep(chunk, register, weights):
-            index = builder.add(
-                builder.mul(chunk, chunk.type(registers * LANES)), chunk.type(register * LANES)
-            )
+            index = builder.add(builder.mul(chunk, chunk.type(registers * LANES)), chunk.type(register * LANES))
             place = builder.bitcast(builder.gep(target, [index]), weights.type.as_pointer())
             builder.store(weights, place, align=4)
 
@@ -315,9 +313,7 @@ def _look_up(context, builder, source, values, chunks, bits, use):
     with cgutils.for_range(builder, chunks) as loop:
         chunk = loop.index
         for part in range(parts):
-            index = builder.add(
-                builder.mul(chunk, chunk.type(parts * LANES)), chunk.type(part * LANES)
-            )
+            index = builder.add(builder.mul(chunk, chunk.type(parts * LANES)), chunk.type(part * LANES))
             word = _load(builder, source, index, integers)
             if bits != 3:
                 for place in range(per):

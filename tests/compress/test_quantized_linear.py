@@ -1,6 +1,9 @@
 """The layer of looked-up weights against the dense layer with the same weights."""
 
 import copy
+import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -69,7 +72,9 @@ def test_any_leading_dimensions(shape):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("tokens", [1, 20])
 def test_half_precision(dtype, tokens):
-    layer = LookupLinear.from_quantized(random_tables(30, 80, 4, outliers=0.02, dtype=dtype), torch.ones(30, dtype=dtype))
+    layer = LookupLinear.from_quantized(
+        random_tables(30, 80, 4, outliers=0.02, dtype=dtype), torch.ones(30, dtype=dtype)
+    )
     x = torch.randn(tokens, 80, generator=torch.Generator().manual_seed(1)).to(dtype)
     y = layer(x)
     assert y.dtype == dtype
@@ -149,3 +154,80 @@ def test_the_kernel_has_a_name():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def check_triton(device):
+    """The Triton kernel, on any device, against the dense product."""
+    from optsci.compress._kernels.lookup_triton import product
+
+    for bits in (2, 3, 4, 8):
+        q = random_tables(37, 300, bits, outliers=0.02)
+        layer = LookupLinear.from_quantized(q).to(device)
+        sparse = (layer.outlier_values, layer.outlier_indices, layer.outlier_rowptr)
+        for tokens in (1, 3, FEW):
+            x = torch.randn(tokens, 300, generator=torch.Generator().manual_seed(tokens))
+            got = product(x.to(device), layer.qweight, layer.codebook, bits, sparse).cpu()
+            torch.testing.assert_close(got, F.linear(x, q.weights), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_triton_on_the_gpu():
+    check_triton("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("tokens", [1, FEW + 1])
+def test_the_layer_on_the_gpu(tokens):
+    q = random_tables(37, 300, 4, outliers=0.02)
+    layer = LookupLinear.from_quantized(q, torch.ones(37)).cuda()
+    x = torch.randn(tokens, 300)
+    torch.testing.assert_close(layer(x.cuda()).cpu(), F.linear(x, q.weights, torch.ones(37)), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the test on the GPU runs the kernel itself")
+def test_triton_in_its_interpreter(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    pytest.importorskip("triton", reason="Triton comes with the CUDA builds of torch only")
+    check_triton("cpu")
+
+
+OTHER_PROCESSORS = """
+import sys
+import numpy, torch
+from llvmlite import ir
+from optsci.compress._kernels import lookup
+from optsci.compress.packing import pack
+from tables import random_tables
+
+def permuted(builder, table, places):  # the instruction, lane by lane
+    number, result = ir.IntType(32), table.type(ir.Undefined)
+    for lane in range(16):
+        place = builder.and_(builder.extract_element(places, number(lane)), number(15))
+        result = builder.insert_element(result, builder.extract_element(table, place), number(lane))
+    return result
+
+lookup.LANES = int(sys.argv[1])
+lookup._permuted = permuted
+for bits in (2, 3, 4):
+    for m, n in ((1, 1), (5, 70), (3, 576), (40, 600)):
+        q = random_tables(m, n, bits)
+        words, table = pack(q.codes, bits).numpy(), q.codebook.numpy()
+        order = lookup.column_order(n, bits)
+        tile = numpy.empty((m, len(order)), numpy.float32)
+        lookup.decode(words, table, bits, n, None, 1, tile)
+        assert numpy.array_equal(tile[:, lookup.place_of_column(n, bits)], q.weights)
+        for tokens in (1, 2, 3, 8):
+            x = torch.randn(tokens, n)
+            y = lookup.product(x.numpy(), words, table, bits, None, 1)
+            torch.testing.assert_close(torch.from_numpy(y), x @ q.weights.T, rtol=1e-5, atol=1e-4)
+print("equal")
+"""
+
+
+@pytest.mark.parametrize("lanes", [0, 16])
+def test_kernels_of_other_processors(lanes, tmp_path):
+    """Scalar loops, and the layout of AVX-512 with its one instruction emulated, whatever runs the tests."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", OTHER_PROCESSORS, str(lanes)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.stdout == "equal\n", run.stderr

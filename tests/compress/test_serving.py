@@ -18,9 +18,9 @@ from optsci.compress import (
     magnitude,
     perplexity,
     replace_linear,
+    serving,
     walk,
 )
-from optsci.compress import serving
 from tables import rounded, sparse
 from tiny_models import tiny, tiny_tokens
 
@@ -129,25 +129,27 @@ def test_a_dense_layer_can_be_put_back():
 def test_what_does_not_fit_is_refused():
     model = tiny("llama")
     stage = next(walk(model, tiny_tokens()))
-    with pytest.raises(ValueError, match=r"module for model.layers.0.self_attn.q_proj must be \(32, 32\), got \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"module for model.layers.0.self_attn.q_proj must be \(32, 32\), got \(2, 3\)"
+    ):
         stage.replace(LookupLinear(3, 2, bits=4))
     bad = LookupLinear(32, 32, bits=4, bias=False)
     bad.codebook[0, 0] = torch.inf
-    with pytest.raises(ValueError, match="codebook of the module for .* holds a NaN or an infinity"):
+    with pytest.raises(ValueError, match=r"codebook of the module for .* holds a NaN or an infinity"):
         stage.replace(bad)
-    with pytest.raises(TypeError, match="model.norm is a LlamaRMSNorm; only a linear layer"):
+    with pytest.raises(TypeError, match=r"model.norm is a LlamaRMSNorm; only a linear layer"):
         replace_linear(model, "model.norm", nn.Linear(2, 2))
     stage.write(magnitude(stage.problem, sparsity=Unstructured(0.5)))
     assert not looked_up(model)
 
 
 def test_a_configuration_that_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="version 2 of the format optsci_lut; this optsci reads version 1"):
+    with pytest.raises(ValueError, match=r"version 2 of the format optsci_lut; this optsci reads version 1"):
         serving.LookupConfig({}, version=2)
     quantize(tiny("llama")).save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     path.write_text(path.read_text().replace("model.layers.0.mlp.up_proj", "model.layers.7.mlp.up_proj"))
-    with pytest.raises(ValueError, match="names the layer 'model.layers.7.mlp.up_proj', which is no linear layer"):
+    with pytest.raises(ValueError, match=r"names the layer 'model.layers.7.mlp.up_proj', which is no linear layer"):
         load_model(tmp_path)
 
 
