@@ -2,9 +2,9 @@ r"""A linear layer that keeps its weights as codes of few bits and one table of 
 
 .. math:: y_i = b_i + \sum_j T_{i, Q_{ij}} x_j + \sum_j S_{ij} x_j
 
-At 4 bits it takes an eighth of the memory of a float32 layer. For few tokens (up to eight) the weights are looked up while
-they are read: a matrix-vector product is bound by memory, and there is less to read. For more tokens, some rows of
-weights at a time are decoded and multiplied as dense ones.
+At 4 bits it takes an eighth of the memory of a float32 layer. For few tokens (up to eight) the weights are looked up
+while they are read: a matrix-vector product is bound by memory, and there is less to read. For more tokens, some rows
+of weights at a time are decoded and multiplied as dense ones.
 
 ==================================  ================================================================
 where                               how
@@ -38,7 +38,7 @@ FEW = 8  # tokens for which weights are looked up while they are read
 
 
 class LookupLinear(nn.Module):
-    r"""A linear layer whose weights are looked up: :math:`y = x V^\top + b`, V as in :class:`~optsci.compress.Quantized`.
+    r"""A linear layer whose weights are looked up: :math:`y = x V^\top + b`, V as in :class:`Quantized`.
 
     Sums are accumulated in float32 (float64 inputs or tables: in float64), and the output has the dtype of the input.
     The gradient with respect to the input is that of the dense layer; codes, table and outliers have none.

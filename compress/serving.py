@@ -9,7 +9,7 @@ after :func:`~optsci.compress.replace_linear` or ``Stage.replace``: plain safete
 
     "quantization_config": {"quant_method": "optsci_lut", "version": 1, "layers": {name: {"bits": 4, "outliers": 0}, …}}
 
-Every layer has the tensors ``qweight`` (int32, see :mod:`optsci.compress.packing`), ``codebook`` and, where the layer has
+Every layer has the tensors ``qweight`` (int32, see :mod:`optsci.compress.packing`), ``codebook`` and, where it has
 outliers, ``outlier_values``, ``outlier_indices`` and ``outlier_rowptr`` (CSR).  This module imports transformers, which
 ``import optsci.compress`` does not.
 """

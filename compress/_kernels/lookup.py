@@ -9,7 +9,11 @@ bits.  So the columns come in the order (place in the word, lane), not 0, 1, 2, 
 put into that order once for every product.  3-bit codes that lie across two words get places of their own.
 """
 
+# mypy: disable-error-code="attr-defined, call-arg"
+# (Numba changes what a decorated function takes, and makes its settings at run time.)
+
 import functools
+import itertools
 
 import numba
 import numpy as np
@@ -18,6 +22,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+PERMUTED = (2, 3, 4)  # bits whose tables fit into registers
 BATCHES = (1, 2, 4, 8)  # how many rows of x one lookup serves
 
 
@@ -145,32 +150,8 @@ def _products(first, last, words, tail, split, table, x, out, chunks, bits):
         start = (i if i < split else i - split) * width
         if LANES == 0 or bits == 8:
             _scalar_products(source, start, values, i * levels, x, sums, i * batch, chunks, bits, batch)
-        elif bits == 4:
-            if batch == 1:
-                _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 4, 1)
-            elif batch == 2:
-                _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 4, 2)
-            elif batch == 4:
-                _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 4, 4)
-            else:
-                _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 4, 8)
-        elif bits == 3:
-            if batch == 1:
-                _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 3, 1)
-            elif batch == 2:
-                _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 3, 2)
-            elif batch == 4:
-                _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 3, 4)
-            else:
-                _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 3, 8)
-        elif batch == 1:
-            _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 2, 1)
-        elif batch == 2:
-            _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 2, 2)
-        elif batch == 4:
-            _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 2, 4)
         else:
-            _dot(source, start, values, i * levels, x, sums, i * batch, chunks, 2, 8)
+            _dot(source, start, values, i * levels, x, sums, i * batch, chunks, bits, batch)
 
 
 @njit(cache=True)
@@ -183,12 +164,8 @@ def _decode(first, last, words, tail, split, table, out, chunks, bits):
         if LANES == 0 or bits == 8:
             for j in range(places):
                 weights[i * places + j] = values[i * levels + _code(source, start, j, bits)]
-        elif bits == 4:
-            _store(source, start, values, i * levels, weights, i * places, chunks, 4)
-        elif bits == 3:
-            _store(source, start, values, i * levels, weights, i * places, chunks, 3)
         else:
-            _store(source, start, values, i * levels, weights, i * places, chunks, 2)
+            _store(source, start, values, i * levels, weights, i * places, chunks, bits)
 
 
 @njit(cache=True, parallel=True)
@@ -239,42 +216,51 @@ def _code(words, start, j, bits):
     return np.intp(code & np.uint64((1 << bits) - 1))
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def _dot(typing, words, start, table, level, x, out, at, chunks, bits, batch):
     """out[at + b] = sum over the places of one row: looked-up weight times x, for every b below `batch`."""
 
     def codegen(context, builder, signature, arguments):
-        width, rows = bits.literal_value, batch.literal_value
         source, values, factors, target = (
             _pointer(context, builder, signature, arguments, array, offset)
             for array, offset in ((0, 1), (2, 3), (4, None), (5, 6))
         )
-        vector = ir.VectorType(ir.FloatType(), LANES)
-        ways = max(4 // rows, 1)  # sums that do not wait for each other
-        sums = [[cgutils.alloca_once_value(builder, vector(None)) for _ in range(ways)] for _ in range(rows)]
-        fma = builder.module.declare_intrinsic(f"llvm.fma.v{LANES}f32", fnty=ir.FunctionType(vector, [vector] * 3))
-        registers = len(column_order(1, width)) // LANES
-
-        def accumulate(chunk, register, weights):
-            for b in range(rows):
-                index = builder.add(
-                    builder.mul(chunk, chunk.type(registers * rows * LANES)),
-                    chunk.type((register * rows + b) * LANES),
-                )
-                total = sums[b][register % ways]
-                factor = _load(builder, factors, index, vector)
-                builder.store(builder.call(fma, [weights, factor, builder.load(total)]), total)
-
-        _look_up(context, builder, source, values, arguments[7], width, accumulate)
-        for b in range(rows):
-            total = functools.reduce(builder.fadd, [builder.load(one) for one in sums[b]])
-            builder.store(_sum(builder, total), builder.gep(target, [ir.IntType(64)(b)]))
+        for width in PERMUTED:
+            for rows in BATCHES:
+                wanted = builder.and_(_equal(builder, arguments[8], width), _equal(builder, arguments[9], rows))
+                with builder.if_then(wanted):
+                    _dot_of(builder, source, values, factors, target, arguments[7], width, rows)
         return context.get_dummy_value()
 
     return types.void(words, start, table, level, x, out, at, chunks, bits, batch), codegen
 
 
-@intrinsic(prefer_literal=True)
+def _dot_of(builder, source, values, factors, target, chunks, bits, rows):
+    vector = ir.VectorType(ir.FloatType(), LANES)
+    ways = max(4 // rows, 1)  # sums that do not wait for each other
+    sums = [[cgutils.alloca_once(builder, vector) for _ in range(ways)] for _ in range(rows)]
+    for total in itertools.chain(*sums):
+        builder.store(vector(None), total)
+    fma = builder.module.declare_intrinsic(f"llvm.fma.v{LANES}f32", fnty=ir.FunctionType(vector, [vector] * 3))
+    registers = len(column_order(1, bits)) // LANES
+
+    def accumulate(chunk, register, weights):
+        for b in range(rows):
+            index = builder.add(
+                builder.mul(chunk, chunk.type(registers * rows * LANES)),
+                chunk.type((register * rows + b) * LANES),
+            )
+            total = sums[b][register % ways]
+            factor = _load(builder, factors, index, vector)
+            builder.store(builder.call(fma, [weights, factor, builder.load(total)]), total)
+
+    _look_up(builder, source, values, chunks, bits, accumulate)
+    for b in range(rows):
+        total = functools.reduce(builder.fadd, [builder.load(one) for one in sums[b]])
+        builder.store(_sum(builder, total), builder.gep(target, [ir.IntType(64)(b)]))
+
+
+@intrinsic
 def _store(typing, words, start, table, level, out, at, chunks, bits):
     """out[at + p] = looked-up weight at place p of one row."""
 
@@ -283,20 +269,22 @@ def _store(typing, words, start, table, level, out, at, chunks, bits):
             _pointer(context, builder, signature, arguments, array, offset)
             for array, offset in ((0, 1), (2, 3), (4, 5))
         )
-        registers = len(column_order(1, bits.literal_value)) // LANES
+        for width in PERMUTED:
+            with builder.if_then(_equal(builder, arguments[7], width)):
+                registers = len(column_order(1, width)) // LANES
 
-        def keep(chunk, register, weights):
-            index = builder.add(builder.mul(chunk, chunk.type(registers * LANES)), chunk.type(register * LANES))
-            place = builder.bitcast(builder.gep(target, [index]), weights.type.as_pointer())
-            builder.store(weights, place, align=4)
+                def keep(chunk, register, weights, registers=registers):
+                    index = builder.add(builder.mul(chunk, chunk.type(registers * LANES)), chunk.type(register * LANES))
+                    place = builder.bitcast(builder.gep(target, [index]), weights.type.as_pointer())
+                    builder.store(weights, place, align=4)
 
-        _look_up(context, builder, source, values, arguments[6], bits.literal_value, keep)
+                _look_up(builder, source, values, arguments[6], width, keep)
         return context.get_dummy_value()
 
     return types.void(words, start, table, level, out, at, chunks, bits), codegen
 
 
-def _look_up(context, builder, source, values, chunks, bits, use):
+def _look_up(builder, source, values, chunks, bits, use):
     """Emit the loop over the chunks of a row; `use(chunk, register, weights)` emits what is done with the weights."""
     if bits == 4 and LANES == 8:
         return _look_up_bytes(builder, source, values, chunks, use)
@@ -383,6 +371,10 @@ def _zipped(builder, left, right):
 
 def _shuffled(builder, left, right, places):
     return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places))
+
+
+def _equal(builder, value, number):
+    return builder.icmp_signed("==", value, value.type(number))
 
 
 def _pointer(context, builder, signature, arguments, array, offset):

@@ -224,6 +224,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes", [0, 16])
 def test_kernels_of_other_processors(lanes, tmp_path):
     """Scalar loops, and the layout of AVX-512 with its one instruction emulated, whatever runs the tests."""

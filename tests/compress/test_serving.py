@@ -120,7 +120,7 @@ def test_a_dense_layer_can_be_put_back():
     name, layer = next(linear_layers(model))
     replace_linear(model, name, LookupLinear.from_quantized(rounded(layer.weight.detach(), 4)))
     assert model.config.quantization_config["layers"] == {name: {"bits": 4, "outliers": 0}}
-    with pytest.raises(TypeError, match="q_proj is a LookupLinear; only torch.nn.Linear can be compressed"):
+    with pytest.raises(TypeError, match=r"q_proj is a LookupLinear; only torch.nn.Linear can be compressed"):
         next(walk(model, tiny_tokens()))
     replace_linear(model, name, model.get_submodule(name).dequantized())
     assert not hasattr(model.config, "quantization_config")
