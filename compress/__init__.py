@@ -38,6 +38,8 @@ from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
 from .models import FAMILIES, Family, check_pattern, linear_layers
 from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
+from .models import FAMILIES, Family, check_pattern, linear_layers, replace_linear
+from .quantized_linear import LookupLinear
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
 from .resume import Shards, compress_resumable
@@ -56,6 +58,7 @@ __all__ = [
     "LambdaState",
     "LayerProblem",
     "LayerReport",
+    "LookupLinear",
     "Pattern",
     "Quantized",
     "Row",
@@ -105,6 +108,7 @@ __all__ = [
     "refit",
     "refit_exact",
     "round_to_nearest",
+    "replace_linear",
     "sample_windows",
     "sparsegpt",
     "speed",
