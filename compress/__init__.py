@@ -15,16 +15,24 @@ from .codebook import Quantized
 from .comparison import Row, compare, fista_with_refit, pruners, with_refit
 from .constraints import Pattern, Unstructured, parse_sparsity
 from .evaluate import calibration, encode, perplexity, sample_windows, windows
+from .fasp import fasp_scores, fasp_select
 from .files import check_out, load_model, load_tokenizer, whole_folder
 from .fista_pruner import LambdaState, fista_path_prune, fista_prune, lambda_bisection, lambda_path
+from .flap import centred, flap_scores, flap_select, mean_shift
 from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
-from .models import FAMILIES, Family, check_pattern, linear_layers
+from .models import FAMILIES, Family, Units, check_pattern, linear_layers
+from .recovery import MLP, SweepState, mlp_of, recover_bias, recover_mlp, recovery_sweeps, relative_output_error
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
+from .restoration import keep_columns, restore_columns
+from .spap import PenaltyState, spap_penalty, spap_select
+from .structured import UnitReport, UnitStage, prune_units, walk_units
+from .units import keep_largest, redistributed, remove_units, uniform_width, value_columns, zero_units
 
 __all__ = [
     "FAMILIES",
+    "MLP",
     "NM",
     "Correction",
     "Family",
@@ -33,19 +41,31 @@ __all__ = [
     "LayerProblem",
     "LayerReport",
     "Pattern",
+    "PenaltyState",
     "Quantized",
     "Row",
     "Stage",
+    "SweepState",
+    "UnitReport",
+    "UnitStage",
+    "Units",
     "Unstructured",
     "calibration",
+    "centred",
     "check_out",
     "check_pattern",
     "compare",
     "compress_model",
     "encode",
+    "fasp_scores",
+    "fasp_select",
     "fista_path_prune",
     "fista_prune",
     "fista_with_refit",
+    "flap_scores",
+    "flap_select",
+    "keep_columns",
+    "keep_largest",
     "lambda_bisection",
     "lambda_path",
     "linear_layers",
@@ -53,19 +73,35 @@ __all__ = [
     "load_tokenizer",
     "magnitude",
     "mean_error",
+    "mean_shift",
+    "mlp_of",
     "overall_sparsity",
     "parse_sparsity",
     "perplexity",
     "plot_errors",
+    "prune_units",
     "pruners",
+    "recover_bias",
+    "recover_mlp",
+    "recovery_sweeps",
+    "redistributed",
     "refit",
     "refit_exact",
+    "relative_output_error",
+    "remove_units",
+    "restore_columns",
     "sample_windows",
+    "spap_penalty",
+    "spap_select",
     "sparsegpt",
+    "uniform_width",
+    "value_columns",
     "walk",
+    "walk_units",
     "wanda",
     "whole_folder",
     "windows",
     "with_refit",
     "write_json",
+    "zero_units",
 ]
