@@ -21,6 +21,7 @@ from .fista_pruner import LambdaState, fista_path_prune, fista_prune, lambda_bis
 from .flap import centred, flap_scores, flap_select, mean_shift
 from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
+from .ls_units import greedy_select
 from .models import FAMILIES, Family, Units, check_pattern, linear_layers
 from .recovery import MLP, SweepState, mlp_of, recover_bias, recover_mlp, recovery_sweeps, relative_output_error
 from .refit import refit, refit_exact
@@ -64,6 +65,7 @@ __all__ = [
     "fista_with_refit",
     "flap_scores",
     "flap_select",
+    "greedy_select",
     "keep_columns",
     "keep_largest",
     "lambda_bisection",
