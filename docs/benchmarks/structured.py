@@ -71,6 +71,8 @@ def main() -> None:
         if not result.exists():
             write_json(result, measure(name, path, tokens, held_out))
             print(result.read_text(), flush=True)
+    if not (OUT / "time.json").exists():
+        write_json(OUT / "time.json", prefill(path, held_out[:1]))
     if all((OUT / f"{name}.json").exists() for name in METHODS):
         write_page()
 
@@ -96,7 +98,6 @@ def measure(name: str, path: Path, tokens: torch.Tensor, held_out: torch.Tensor)
         if not same:
             raise SystemExit(f"the model that {name} pruned does not equal itself after saving and loading")
         model = again
-    timing = prefill(path, width, held_out[:1])
     return {
         "perplexity": perplexity(model, held_out, progress=True),
         "error": statistics.mean(errors),
@@ -105,7 +106,6 @@ def measure(name: str, path: Path, tokens: torch.Tensor, held_out: torch.Tensor)
         "effective": effective,
         "removed": 1 - weights(model) / everything,
         "seconds": seconds,
-        **timing,
     }
 
 
@@ -115,14 +115,14 @@ def weights(model: Any) -> int:
 
 
 @torch.no_grad()
-def prefill(path: Path, width: int, window: torch.Tensor) -> dict[str, float]:
-    """Median over pairs of runs, dense and narrower in turn: prefill of one window, and one MLP alone."""
+def prefill(path: Path, window: torch.Tensor) -> dict[str, float]:
+    """Median over pairs of runs, dense and narrower in turn: prefill of one window, and the MLPs alone."""
     dense, narrow = load_model(path), load_model(path)
-    if width != dense.config.intermediate_size:
-        prune_width(narrow, width)
+    for block in decoder_blocks(narrow):  # the last neurons go: the time depends on the shapes alone
+        remove_units(block, family(narrow).mlp, torch.arange(uniform_width(dense, SPARSITY)))
     times: dict[str, list[float]] = {"dense": [], "narrow": [], "dense_mlp": [], "narrow_mlp": []}
     hidden = torch.randn(1, window.shape[1], dense.config.hidden_size)
-    for repeat in range(8):
+    for repeat in range(10):
         for label, model in (("dense", dense), ("narrow", narrow)):
             begin = time.process_time()
             model(window, use_cache=True, logits_to_keep=1)
@@ -142,12 +142,6 @@ def prefill(path: Path, width: int, window: torch.Tensor) -> dict[str, float]:
     }
 
 
-def prune_width(model: Any, width: int) -> None:
-    """Remove the last neurons: the time depends on the shapes alone."""
-    for block in decoder_blocks(model):
-        remove_units(block, family(model).mlp, torch.arange(width))
-
-
 def write_page() -> None:
     """Write the page from the results of a finished run."""
     rows = {name: json.loads((OUT / f"{name}.json").read_text()) for name in ["dense", *METHODS]}
@@ -161,8 +155,7 @@ def write_page() -> None:
         ),
     ]
     table = "\n".join(lines)
-    speed = statistics.median(r["speedup"] for name, r in rows.items() if name != "dense")
-    speed_mlp = statistics.median(r["speedup_mlp"] for name, r in rows.items() if name != "dense")
+    timing = json.loads((OUT / "time.json").read_text())
     width, before = any_pruned["width"], any_pruned["before"]
     page = f"""# SmolLM2-135M, a fifth of it removed
 
@@ -186,10 +179,10 @@ has a bias: LLaMA-like models could not load one. One calibration seed: small di
 FLAP keeps the dense columns. "Restoration" is the closed form of `restore_columns`, which FASP includes; "recovery" is
 two sweeps of `recover_mlp`, which SPAP includes. The methods are built from public descriptions, see their modules.
 
-**Time.** Prefill of one window of {LENGTH} tokens (one row of logits), on one core, is {speed:.3f} times as fast as
-dense, the MLPs alone {speed_mlp:.3f} times; shapes are the same for all methods. The width ratio is
+**Time.** Prefill of one window of {LENGTH} tokens (one row of logits), on one core, is {timing["speedup"]:.3f} times as
+fast as dense, the MLPs alone {timing["speedup_mlp"]:.3f} times; shapes are the same for all methods. The width ratio is
 {width / before:.3f}: linear layers of the decoder do {100 * any_pruned["removed"]:.1f} % less work, attention and head
-as much as before. Processor seconds, median of 7 pairs of runs, dense and narrow in turn, median over the methods.
+as much as before. Processor seconds, median of 9 pairs of runs, dense and narrow in turn.
 
 Seconds: of the whole loop, forward passes included, on one of {os.cpu_count()} cores ({platform.machine()}).
 Versions: optsci {optsci.__version__}, torch {torch.__version__}, transformers {transformers.__version__}, Python
