@@ -29,6 +29,7 @@ from optsci.compress import (
     walk_units,
 )
 from optsci.compress.models import decoder_blocks, family
+from optsci.compress.recovery import _down_step, _up_step
 from optsci.compress.units import mlp_width
 from tiny_models import TINY, tiny, tiny_tokens
 
@@ -132,9 +133,7 @@ def test_sweeps_never_raise_the_error(gated, seed, tokens, damping):
 
 
 def test_the_first_half_of_a_sweep_is_least_squares():
-    """With the gate at zero inputs the second half has nothing to do, and the first is that of lstsq."""
-    from optsci.compress.recovery import _down_step
-
+    """For ``down``, undamped."""
     dense = mlp(gated=True, seed=3)
     x, network = [inputs(8, 300, seed=0)], narrowed(dense, torch.arange(9))
     y = [dense(x[0])]
@@ -144,9 +143,7 @@ def test_the_first_half_of_a_sweep_is_least_squares():
 
 
 def test_the_second_half_of_a_sweep_is_least_squares():
-    """All entries of the up projection at once, against one dense system."""
-    from optsci.compress.recovery import _up_step
-
+    """For all entries of ``up`` at once, against one dense system."""
     dense = mlp(gated=True, seed=3)
     x, network = [inputs(8, 300, seed=0)], narrowed(dense, torch.arange(5))
     y = [dense(x[0])]

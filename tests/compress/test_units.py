@@ -1,6 +1,7 @@
 """Hidden units: what is removed, how much, and the closed forms that make up for it."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,8 +135,6 @@ def test_a_gram_matrix_that_no_damping_helps_is_refused_by_name():
     problem, *_ = layer(3, 6)
     broken = problem.gram.clone()
     broken[0, 1] = broken[1, 0] = 1e3 * broken.diagonal().max()
-    from dataclasses import replace
-
     problem = replace(problem, gram=broken, cross=broken, name="model.layers.3.mlp.down_proj")
     with pytest.raises(NotPositiveDefiniteError, match=r"model\.layers\.3\.mlp\.down_proj"):
         restore_columns(problem, torch.arange(4))
@@ -313,8 +312,6 @@ def test_bad_arguments_are_sentences():
         spap_select(problem, 3, growth=1.0)
     with pytest.raises(ValueError, match="rho must be positive, got 0"):
         spap_select(problem, 3, rho=0)
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match="does not know the mean of its inputs"):
         flap_select(replace(problem, mean=None), 3)
     with pytest.raises(ValueError, match=r"mean of layer must be \(6,\)"):
