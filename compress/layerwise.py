@@ -23,8 +23,8 @@ another there, ``store=`` says where the hidden states of all windows wait meanw
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -126,6 +126,73 @@ def walk(
     Raises:
         ValueError: unsupported architecture; weights or activations that are not finite (the message names the layer).
     """
+    visits = visit_blocks(
+        model, tokens, correction=correction, blocks=blocks, finished=finished, device=device, store=store
+    )
+    return _stages(model, visits, family(model).groups)
+
+
+def _stages(
+    model: nn.Module, visits: Generator[Visit, None, None], groups: tuple[tuple[str, ...], ...]
+) -> Iterator[Stage]:
+    with closing(visits):
+        for visit in visits:
+            for group in groups:
+                statistics = visit.statistics(group[0])
+                for name in group:
+                    layer, path = linear(visit.block, name), f"{visit.path}.{name}"
+                    yield Stage(path, layer, statistics.problem(layer.weight, path), visit.index, model)
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """One decoder block while the walk stands before it: what enters it, window by window."""
+
+    path: str  # where the block lives, e.g. model.layers.3
+    index: int  # number of the block
+    block: nn.Module  # the block itself: what is written to it reaches the next one
+    reference: nn.Module | None  # a dense copy, unless the correction is NONE
+    seen: HiddenStates  # hidden states (1, length, n) that enter the block
+    dense: HiddenStates  # hidden states that enter the reference
+    call: Call  # the other arguments of the block
+
+    def inputs(self, name: str) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """What enters the layer ``name``, window by window: in the block, and in the reference if there is one."""
+        if self.reference is None:
+            for seen in self.seen:
+                yield _input_of(name, self.block, self.call, seen), None
+            return
+        for seen, dense in zip(self.seen, self.dense, strict=True):
+            yield (
+                _input_of(name, self.block, self.call, seen),
+                _input_of(name, self.reference, self.call, dense),
+            )
+
+    def statistics(self, name: str) -> GramAccumulator:
+        """The Gram matrices of what enters the layer ``name``; a ValueError if they are not finite."""
+        statistics = GramAccumulator()
+        for seen, dense in self.inputs(name):
+            statistics.add(seen, dense)
+        if not (statistics.gram.isfinite().all() and statistics.cross.isfinite().all()):
+            raise ValueError(f"the activations entering {self.path}.{name} hold a NaN or an infinity")
+        return statistics
+
+
+def visit_blocks(
+    model: nn.Module,
+    tokens: Tensor,
+    *,
+    correction: Correction = Correction.NONE,
+    blocks: int | None = None,
+    finished: Finished = NOTHING,
+    device: torch.device | None = None,
+    store: torch.device | Path | None = None,
+) -> Generator[Visit, None, None]:
+    """Yield the decoder blocks in order, each with what enters it: what :func:`walk` is built on.
+
+    Change the block of a visit, and the next visit sees the outputs of the changed one.  Arguments and errors are those
+    of :func:`walk`.
+    """
     chain = decoder_blocks(model)
     if not isinstance(correction, Correction):
         raise TypeError(f"correction must be a Correction, got {correction!r}")
@@ -145,10 +212,10 @@ def walk(
     check_vocabulary(model, tokens)
     check_weights(model)
     device = device or _device(model)
-    return _walk(model, tokens, correction, chain[:blocks], finished, device, device if store is None else store)
+    return _visits(model, tokens, correction, chain[:blocks], finished, device, device if store is None else store)
 
 
-def _walk(
+def _visits(
     model: nn.Module,
     tokens: Tensor,
     correction: Correction,
@@ -156,8 +223,8 @@ def _walk(
     finished: Finished,
     device: torch.device,
     store: torch.device | Path,
-) -> Iterator[Stage]:
-    last = _last_to_solve(len(blocks), finished)
+) -> Generator[Visit, None, None]:
+    prefix, last = family(model).blocks, _last_to_solve(len(blocks), finished)
     with evaluation_mode(model):
         if last >= 0:
             calls = _record_calls(model, tokens[:1], blocks)
@@ -175,39 +242,13 @@ def _walk(
                 if index in finished:
                     _write(model, finished[index])
                 else:
-                    yield from _stages(model, index, block, reference, seen, dense, call)
+                    yield Visit(f"{prefix}.{index}", index, block, reference, seen, dense, call)
                 if index == last:
                     continue
                 if reference is not None:
                     dense.update(partial(_output_of, reference, call))
                 if correction is not Correction.WITHIN_BLOCK:
                     seen.update(partial(_output_of, block, call))
-
-
-def _stages(
-    model: nn.Module,
-    index: int,
-    block: nn.Module,
-    reference: nn.Module | None,
-    seen: HiddenStates,
-    dense: HiddenStates,
-    call: Call,
-) -> Iterator[Stage]:
-    """The stages of one block, and nothing carried on."""
-    names = family(model)
-    for group in names.groups:
-        statistics = GramAccumulator()
-        if reference is None:
-            for x in seen:
-                statistics.add(_input_of(group[0], block, call, x))
-        else:
-            for x_seen, x_dense in zip(seen, dense, strict=True):
-                statistics.add(_input_of(group[0], block, call, x_seen), _input_of(group[0], reference, call, x_dense))
-        if not (statistics.gram.isfinite().all() and statistics.cross.isfinite().all()):
-            raise ValueError(f"the activations entering {names.blocks}.{index}.{group[0]} hold a NaN or an infinity")
-        for name in group:
-            layer, path = linear(block, name), f"{names.blocks}.{index}.{name}"
-            yield Stage(path, layer, statistics.problem(layer.weight, path), index, model)
 
 
 def _last_to_solve(count: int, finished: Container[int]) -> int:

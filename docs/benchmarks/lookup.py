@@ -65,8 +65,8 @@ Memory of the weights, MB (10⁶ bytes), tables of values in float32:
 {chr(10).join(sizes)}
 
 The codes of the largest layer fit into the last cache of many processors, and its dense weights do not: part of the
-gain is the cache's. On {processor()}, which other programs may have used at the same time. Versions: torch {version("torch")}, numba {version("numba")},
-Python {platform.python_version()}.
+gain is the cache's. On {processor()}, which other programs may have used at the same time.
+Versions: torch {version("torch")}, numba {version("numba")}, Python {platform.python_version()}.
 """
     Path(__file__).with_suffix(".md").write_text(page)
     print(page)
