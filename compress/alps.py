@@ -144,7 +144,7 @@ def admm_prune(
     sparsity: Pattern,
     rho: float = 0.3,
     growth: float = 2.0,
-    iterations: int = 10,
+    iterations: int = 6,
     damping: float = 0.01,
     refit_iterations: int = 6,
 ) -> Tensor:

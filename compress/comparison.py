@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from optsci.functions import NM
 
+from .alps import admm_prune, alps_prune
 from .baselines import magnitude, sparsegpt, wanda
 from .constraints import Pattern, Unstructured
 from .evaluate import perplexity
@@ -48,7 +49,15 @@ def pruners(sparsity: Unstructured | NM) -> dict[str, Solver]:
         "FISTA": partial(fista_path_prune, sparsity=sparsity),
     }
     refitted = {f"{name} + refit": with_refit(prune) for name, prune in plain.items()}
-    return plain | refitted | {"FISTA + refit": fista_with_refit(sparsity)}
+    return (
+        plain
+        | refitted
+        | {
+            "FISTA + refit": fista_with_refit(sparsity),
+            "ADMM, short + refit": partial(admm_prune, sparsity=sparsity),
+            "ALPS + refit": partial(alps_prune, sparsity=sparsity),
+        }
+    )
 
 
 def with_refit(prune: Solver) -> Solver:
@@ -57,8 +66,12 @@ def with_refit(prune: Solver) -> Solver:
 
 
 def fista_with_refit(sparsity: Pattern) -> Solver:
-    """The robust preset: on the path of lambda supports compete by their error after a short refit; then refit."""
-    return with_refit(partial(fista_path_prune, sparsity=sparsity, polish=partial(refit, iterations=10)))
+    """The robust preset: on the path of lambda supports compete by their error after a short refit; then refit.
+
+    The path has no large lambda: after a refit, the supports that those give do not beat the start.
+    """
+    polish = partial(refit, iterations=6)
+    return with_refit(partial(fista_path_prune, sparsity=sparsity, path=(1e-3, 3e-4, 1e-4), polish=polish))
 
 
 def compare(

@@ -33,6 +33,7 @@ from .layer_problem import LayerProblem
 
 Pruner = Callable[..., Tensor]
 Polish = Callable[[LayerProblem, Tensor], Tensor]
+Watch = Callable[["LambdaState"], object]
 PATH = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 
 
@@ -46,6 +47,16 @@ class LambdaState(NamedTuple):
     rounded: Tensor  # relative error after rounding (and polishing)
     iterations: int  # FISTA iterations of this round
 
+    def summary(self) -> dict[str, float]:
+        """The numbers of the round, without the weights: ready for JSON."""
+        return {
+            "l1_weight": self.l1_weight,
+            "fitted": float(self.fitted),
+            "rounded": float(self.rounded),
+            "best": float(self.residual),
+            "iterations": self.iterations,
+        }
+
 
 def fista_prune(
     problem: LayerProblem,
@@ -56,6 +67,7 @@ def fista_prune(
     patience: int = 3,
     ratio: float = 0.3,
     rounds: int = 30,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Prune with the published search as we read it: K = 20 iterations, T = 3 rounds of patience, xi = 0.3.
 
@@ -73,6 +85,7 @@ def fista_prune(
         ratio: share of the error that rounding may have before lambda is raised, xi.
         rounds: cap on the rounds (ours: from a good start every round improves a little and the patience never runs
             out).
+        watch: called with the :class:`LambdaState` of every round, such as ``lambda s: log.append(s.summary())``.
 
     Returns:
         (m, n) weights within the pattern, never worse than the start.  Where the l1 solution itself has more zeros
@@ -87,7 +100,7 @@ def fista_prune(
         patience=patience,
         ratio=ratio,
     )
-    return solve(steps, tol=None, max_iter=rounds).x
+    return solve(_watched(steps, watch), tol=None, max_iter=rounds).x
 
 
 def fista_path_prune(
@@ -99,6 +112,7 @@ def fista_path_prune(
     iterations: int = 30,
     damping: float = 0.0,
     polish: Polish | None = None,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Prune along a decreasing path of lambda in scaled variables: the robust choice.
 
@@ -115,9 +129,22 @@ def fista_path_prune(
         polish: applied to the start and to every rounded point before they are compared, such as
             ``partial(refit, iterations=10)``: where the result is refitted anyway, this chooses the support that is
             best after refitting.
+        watch: called with the :class:`LambdaState` of every lambda; its errors are those of the damped problem.
 
     Returns:
         (m, n) weights with exactly the pattern.
+
+    >>> import torch
+    >>> from optsci.compress import GramAccumulator, Unstructured
+    >>> stats = GramAccumulator(); stats.add(torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
+    >>> log = []
+    >>> weights = fista_path_prune(
+    ...     stats.problem(torch.tensor([[1.0, 2.0]])),
+    ...     sparsity=Unstructured(0.5),
+    ...     watch=lambda state: log.append(state.summary()),
+    ... )
+    >>> len(log), sorted(log[0])
+    (5, ['best', 'fitted', 'iterations', 'l1_weight', 'rounded'])
     """
     _check_counts(iterations=iterations)
     if not path or not all(0 < fraction < float("inf") for fraction in path):
@@ -131,7 +158,7 @@ def fista_path_prune(
         iterations=iterations,
         polish=polish,
     )
-    return solve(steps, tol=None, max_iter=len(path)).x
+    return solve(_watched(steps, watch), tol=None, max_iter=len(path)).x
 
 
 def lambda_bisection(
@@ -201,6 +228,13 @@ def lambda_path(
         if rounded < best_error:
             best, best_error = candidate, rounded
         yield LambdaState(best, best_error, weight, problem.relative_error(inner.x / scale), rounded, inner.iterations)
+
+
+def _watched(steps: Iterator[LambdaState], watch: Watch | None) -> Iterator[LambdaState]:
+    for state in steps:
+        if watch is not None:
+            watch(state)
+        yield state
 
 
 def _check_counts(**counts: int) -> None:

@@ -163,11 +163,11 @@ def conjugate_gradient(
             largest = torch.maximum(largest, _ratio(curvature, length).detach().max())
             moving = moving & (curvature > torch.finfo(b.dtype).eps * largest * length)
             alpha = torch.where(moving, _ratio(rho, curvature), 0.0)
-            x = x + alpha * p
-            r = r - alpha * q
+            x = torch.addcmul(x, alpha, p)
+            r = torch.addcmul(r, alpha, q, value=-1)
             z = precondition(r)
             rho, rho_old = _inner(r, z), rho
-            p = z + _ratio(rho, rho_old) * p
+            p = torch.addcmul(z, _ratio(rho, rho_old), p)
             yield CGState(x, (r.norm(dim=-1) / norm).max(), r)
 
     return iterate(keep(x0))

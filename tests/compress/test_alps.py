@@ -53,7 +53,7 @@ def test_close_to_the_best_of_all_supports(prune, typical, worst, n):
     assert max(ratios) <= worst
 
 
-@pytest.mark.parametrize(("prune", "typical", "worst"), [(alps_prune, 1.2, 5), (admm_prune, 1.001, 2)])
+@pytest.mark.parametrize(("prune", "typical", "worst"), [(alps_prune, 1.2, 5), (admm_prune, 1.01, 3)])
 def test_close_to_the_best_2_4_mask(prune, typical, worst):
     pairs = list(combinations(range(4), 2))
     masks = [[*a, *(4 + j for j in b), *(8 + j for j in c)] for a, b, c in product(pairs, repeat=3)]

@@ -1,5 +1,7 @@
 """FISTA on the layer problem against the lasso's own optimality conditions, and the two searches over lambda."""
 
+import json
+from functools import partial
 from itertools import islice, pairwise
 
 import pytest
@@ -13,8 +15,10 @@ from optsci.compress import (
     Unstructured,
     fista_path_prune,
     fista_prune,
+    fista_with_refit,
     lambda_bisection,
     lambda_path,
+    refit,
     sparsegpt,
     wanda,
 )
@@ -140,3 +144,25 @@ def test_both_searches_beat_their_start():
     )
     assert path < start
     assert paper < start
+
+
+@pytest.mark.parametrize("prune", [fista_prune, fista_path_prune])
+def test_every_round_of_lambda_can_be_watched(prune):
+    problem, *_ = layer(6, 32)
+    log = []
+    weights = prune(problem, sparsity=Unstructured(0.5), start=sparsegpt, watch=lambda s: log.append(s.summary()))
+    best = [row["best"] for row in json.loads(json.dumps(log))]
+    assert len(best) > 2
+    assert best == sorted(best, reverse=True)
+    assert best[-1] == pytest.approx(float(problem.relative_error(weights)))
+    assert all(row["best"] <= row["rounded"] for row in log)
+
+
+@pytest.mark.parametrize("pattern", [Unstructured(0.5), Unstructured(0.5, by_row=False), NM(2, 4)])
+def test_the_short_path_of_the_comparison_loses_little(pattern):
+    """Against the whole path with a longer polish, on layers where both have the same refit."""
+    for seed in range(3):
+        problem, *_ = layer(16, 64, seed=seed, dtype=torch.float32)
+        long = fista_path_prune(problem, sparsity=pattern, polish=partial(refit, iterations=10))
+        short = fista_with_refit(pattern)(problem)
+        assert problem.relative_error(short) <= 1.05 * problem.relative_error(refit(problem, long))
