@@ -109,8 +109,8 @@ def weighted_kmeans(problem: LayerProblem, *, bits: int = 4, iterations: int = 3
     >>> import torch
     >>> from optsci.compress import GramAccumulator
     >>> stats = GramAccumulator(); stats.add(torch.eye(4))
-    >>> weighted_kmeans(stats.problem(torch.tensor([[0.0, 0.25, 1.0, 2.0]])), bits=1).weights
-    tensor([[0.1250, 0.1250, 1.5000, 1.5000]])
+    >>> weighted_kmeans(stats.problem(torch.tensor([[0.0, 0.25, 1.75, 2.0]])), bits=1).weights
+    tensor([[0.1250, 0.1250, 1.8750, 1.8750]])
     """
     check_bits(bits)
     if iterations < 0:
