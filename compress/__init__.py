@@ -10,6 +10,15 @@ if __name__ != "optsci.compress":
 
 from optsci.functions import NM
 
+from .alps import (
+    AUTHORS_SCHEDULE,
+    SLOW_SCHEDULE,
+    ALPSState,
+    SupportSchedule,
+    admm_prune,
+    alps_prune,
+    alps_steps,
+)
 from .baselines import magnitude, sparsegpt, wanda
 from .codebook import Quantized
 from .comparison import Row, compare, fista_with_refit, pruners, with_refit
@@ -18,30 +27,50 @@ from .distributed import check_independent, compress_distributed, own_device, pr
 from .evaluate import calibration, encode, perplexity, sample_windows, windows
 from .files import bytes_on_disk, check_out, load_model, load_tokenizer, whole_folder
 from .fista_pruner import LambdaState, fista_path_prune, fista_prune, lambda_bisection, lambda_path
+from .ganq import (
+    GANQState,
+    descend_codes,
+    diagonal_dominance,
+    ganq_quantize,
+    ganq_star,
+)
 from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
 from .models import FAMILIES, Family, check_pattern, linear_layers
+from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
+from .models import FAMILIES, Family, check_pattern, linear_layers, replace_linear
+from .quantized_linear import LookupLinear
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
 from .resume import Shards, compress_resumable
 from .speed import Speed, bytes_in_memory, speed
 
 __all__ = [
+    "AUTHORS_SCHEDULE",
     "FAMILIES",
     "NM",
+    "SLOW_SCHEDULE",
+    "ALPSState",
     "Correction",
     "Family",
+    "GANQState",
     "GramAccumulator",
     "LambdaState",
     "LayerProblem",
     "LayerReport",
+    "LookupLinear",
     "Pattern",
     "Quantized",
     "Row",
     "Shards",
     "Speed",
     "Stage",
+    "SupportSchedule",
     "Unstructured",
+    "admm_prune",
+    "alps_prune",
+    "alps_steps",
+    "ascending_energy",
     "bytes_in_memory",
     "bytes_on_disk",
     "calibration",
@@ -51,11 +80,17 @@ __all__ = [
     "compare",
     "compress_distributed",
     "compress_model",
+    "descend_codes",
+    "descending_energy",
+    "diagonal_dominance",
     "compress_resumable",
     "encode",
     "fista_path_prune",
     "fista_prune",
     "fista_with_refit",
+    "ganq_quantize",
+    "ganq_star",
+    "gptq",
     "lambda_bisection",
     "lambda_path",
     "linear_layers",
@@ -72,11 +107,14 @@ __all__ = [
     "pruners",
     "refit",
     "refit_exact",
+    "round_to_nearest",
+    "replace_linear",
     "sample_windows",
     "sparsegpt",
     "speed",
     "walk",
     "wanda",
+    "weighted_kmeans",
     "whole_folder",
     "windows",
     "with_refit",

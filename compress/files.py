@@ -26,7 +26,7 @@ def load_tokenizer(name: str | Path) -> Any:
 
 
 def load_model(name: str | Path, *, dtype: torch.dtype | None = None) -> Any:
-    """Load a causal language model, in evaluation mode.
+    """Load a causal language model, in evaluation mode; one with looked-up layers, too.
 
     Args:
         name: a local folder, a hub id, or a .gguf file (its weights are dequantised).
@@ -37,6 +37,8 @@ def load_model(name: str | Path, *, dtype: torch.dtype | None = None) -> Any:
         FileNotFoundError: nothing there.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    from . import serving  # noqa: F401 - registers the format of looked-up layers
 
     source = _source(name)
     config = AutoConfig.from_pretrained(**source)

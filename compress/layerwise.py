@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from .evaluate import evaluation_mode
 from .hidden_states import HiddenStates
 from .layer_problem import GramAccumulator, LayerProblem
-from .models import check_positions, check_vocabulary, check_weights, decoder_blocks, family, linear
+from .models import check_positions, check_vocabulary, check_weights, decoder_blocks, family, linear, replace_linear
 
 
 class Correction(Enum):
@@ -57,6 +57,7 @@ class Stage:
     layer: nn.Linear  # the layer itself, dense until written
     problem: LayerProblem  # its least-squares problem, with the dense weights
     block: int  # index of the decoder block
+    model: nn.Module  # the model that the layer is part of
 
     def write(self, weights: Tensor) -> None:
         """Put weights (m, n) into the layer, cast to its dtype and device."""
@@ -71,6 +72,20 @@ class Stage:
             )
         with torch.no_grad():
             self.layer.weight.copy_(weights)
+
+    def replace(self, module: nn.Module) -> None:
+        """Put a module, such as a :class:`LookupLinear`, into the model in place of the layer, on its device.
+
+        Its floating-point numbers are cast to the dtype of the layer; see :func:`replace_linear`.
+        """
+        module = module.to(self.layer.weight.device, self.layer.weight.dtype)
+        for key, value in module.state_dict().items():
+            if not value.isfinite().all():
+                raise ValueError(
+                    f"{key} of the module for {self.name} holds a NaN or an infinity as {value.dtype}; "
+                    "the layer was left as it is"
+                )
+        replace_linear(self.model, self.name, module)
 
     def __str__(self) -> str:
         return f"{self.name} {tuple(self.layer.weight.shape)}"
@@ -192,7 +207,7 @@ def _stages(
             raise ValueError(f"the activations entering {names.blocks}.{index}.{group[0]} hold a NaN or an infinity")
         for name in group:
             layer, path = linear(block, name), f"{names.blocks}.{index}.{name}"
-            yield Stage(path, layer, statistics.problem(layer.weight, path), index)
+            yield Stage(path, layer, statistics.problem(layer.weight, path), index, model)
 
 
 def _last_to_solve(count: int, finished: Container[int]) -> int:

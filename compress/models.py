@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .constraints import Pattern
+from .quantized_linear import LookupLinear, quantization_settings
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,33 @@ def linear(block: nn.Module, name: str) -> nn.Linear:
     if not isinstance(layer, nn.Linear):
         raise TypeError(f"{name} is a {type(layer).__name__}; only torch.nn.Linear can be compressed")
     return layer
+
+
+def replace_linear(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of a linear layer, a :class:`LookupLinear` for one, or a linear layer back.
+
+    Where it is part of a model of transformers, the model's configuration says from then on which layers are looked up:
+    ``model.save_pretrained`` writes it, and :mod:`optsci.compress.serving` reads it.
+
+    Args:
+        model: changed in place.
+        name: where the layer lives, such as ``model.layers.3.mlp.up_proj``.
+        module: with the same ``in_features`` and ``out_features``.
+    """
+    parent, _, child = name.rpartition(".")
+    old = model.get_submodule(name)
+    if not isinstance(old, (nn.Linear, LookupLinear)):
+        raise TypeError(f"{name} is a {type(old).__name__}; only a linear layer can be replaced")
+    shape = (getattr(module, "out_features", None), getattr(module, "in_features", None))
+    if shape != (old.out_features, old.in_features):
+        raise ValueError(f"module for {name} must be {(old.out_features, old.in_features)}, got {shape}")
+    setattr(model.get_submodule(parent), child, module.train(old.training))
+    config: Any = getattr(model, "config", None)
+    settings = quantization_settings(model)
+    if config is not None and settings["layers"]:
+        config.quantization_config = settings
+    elif hasattr(config, "quantization_config"):
+        del config.quantization_config
 
 
 def decoder_blocks(model: nn.Module) -> list[nn.Module]:

@@ -6,6 +6,7 @@ Zeros of the inverse covariance are conditional independences. The graphical las
 .. math:: \min_{X \succ 0} \; -\log\det X + \langle S, X \rangle + \lambda \sum_{i \ne j} |X_{ij}|
 
 and ADMM splits it into two proximal operators: of the log-determinant, by an eigendecomposition, and of the penalty.
+``graphical_lasso`` solves the same problem faster, by proximal Newton steps.
 """
 
 import matplotlib.pyplot as plt
@@ -48,6 +49,13 @@ true_edges = int(((Z != 0) & (precision != 0) & off).triu().sum())
 print(f"{int(((Z != 0) & off).triu().sum())} edges, {true_edges} of the {p - 1} true ones among them")
 print(f"the conditions fail by {on_support:.1e} on the support,")
 print(f"elsewhere the deviation reaches {elsewhere:.3f} of its limit")
+
+# %%
+# Proximal Newton steps find the same matrix.
+newton = optsci.solve(optsci.graphical_lasso(S, weight), tol=1e-9)
+print(newton)
+difference = float((newton.x - Z).abs().max())
+print(f"the two differ by at most {difference:.1e}")
 
 convergence(run)
 _, panels = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")

@@ -189,11 +189,8 @@ from optsci.linalg import NotPositiveDefiniteError, conjugate_gradient, damped_c
 from optsci.linear_maps import BatchMatrix, Diagonal, Gradient, Identity, Marginals
 from optsci.lowrank import (
     SVD,
-    Eigen,
-    NystromPreconditioner,
     adaptive_range,
     block_krylov_svd,
-    nystrom,
     posterior_error,
     randomized_svd,
     range_finder,
@@ -208,6 +205,7 @@ from optsci.momentum import (
     strongly_convex,
 )
 from optsci.multiblock import Block, GaussianBackSubstitution, Uncorrected, consensus_admm, multiblock_admm
+from optsci.nystrom_approximation import Eigen, NystromPreconditioner, nystrom
 from optsci.operator_algebra import Composition, Difference, Stack
 from optsci.operators import Matrix, as_operator, power_iteration
 from optsci.penalty import augmented_lagrangian, balanced_augmented_lagrangian, penalty_continuation

@@ -92,6 +92,15 @@ def as_scalar(x: Any, name: str) -> float | Tensor:
     return number
 
 
+def as_float(x: float | Tensor) -> float:
+    """Return a coefficient as a constant, outside of any graph.
+
+    >>> as_float(torch.tensor(2.0, requires_grad=True))
+    2.0
+    """
+    return float(x.detach() if isinstance(x, Tensor) else x)
+
+
 def require_nonnegative(x: float | Tensor, name: str) -> None:
     """Refuse what is negative, infinite or NaN anywhere.
 
@@ -173,6 +182,34 @@ def require_fit(coefficient: float | Tensor, x: Tensor, name: str, *, of: str = 
         raise ValueError(f"{name} is on {coefficient.device}, {of} is on {x.device}: move one of them")
 
 
+def require_floating(x: Tensor, *, of: str = "x") -> None:
+    """Refuse integers and booleans, of which functions have no prox and no gradient.
+
+    >>> require_floating(torch.tensor([1, 2]))
+    Traceback (most recent call last):
+    ValueError: x must be floating point, got torch.int64: convert it, as in x.float()
+    """
+    if not x.is_floating_point():
+        raise ValueError(f"{of} must be floating point, got {x.dtype}: convert it, as in {of}.float()")
+
+
+def require_step(step: float | Tensor, x: Tensor | None = None, *, of: str = "x") -> None:
+    """Refuse a step below 0 or NaN, one that does not fit ``x``, and an ``x`` of integers.
+
+    The sign of a tensor is not looked at: that would wait for its device. ``x`` is None where the shape of the step
+    is the concern of another function.
+
+    >>> require_step(-0.5, torch.ones(3))
+    Traceback (most recent call last):
+    ValueError: step must be at least 0, got -0.5
+    """
+    if not isinstance(step, Tensor) and not step >= 0:
+        raise ValueError(f"step must be at least 0, got {step}")
+    if x is not None:
+        require_floating(x, of=of)
+        require_fit(step, x, "step", of=of)
+
+
 def broadcasts(shape: torch.Size, onto: torch.Size) -> bool:
     """Whether a tensor of this shape broadcasts to the other shape, and leaves that as it is.
 
@@ -182,6 +219,18 @@ def broadcasts(shape: torch.Size, onto: torch.Size) -> bool:
     return len(shape) <= len(onto) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(onto), strict=False))
 
 
+def euclidean_norm(x: Tensor, dim: int | tuple[int, ...] | None = None, *, keepdim: bool = False) -> Tensor:
+    """Return the Euclidean norm along ``dim``, by default of all entries.
+
+    Squares are summed in double precision, where those of single precision neither overflow nor vanish.
+
+    >>> euclidean_norm(torch.tensor([3e25, 4e25])), euclidean_norm(torch.tensor([3e-30, 4e-30]))
+    (tensor(5.0000e+25), tensor(5.0000e-30))
+    """
+    require_floating(x)
+    return torch.linalg.vector_norm(x, dim=dim, keepdim=keepdim, dtype=torch.float64).to(x.dtype)
+
+
 def instance_norm(x: Tensor, batch_dims: int = 0) -> Tensor:
     """Return the Euclidean norm over all dimensions from ``batch_dims`` on: one for each problem of a batch.
 
@@ -189,8 +238,8 @@ def instance_norm(x: Tensor, batch_dims: int = 0) -> Tensor:
     tensor([5., 1.])
     """
     if batch_dims == 0:
-        return x.norm()
-    return (x.flatten(batch_dims) if batch_dims < x.dim() else x[..., None]).norm(dim=-1)
+        return euclidean_norm(x)
+    return euclidean_norm(x.flatten(batch_dims) if batch_dims < x.dim() else x[..., None], -1)
 
 
 def _values(x: float | Tensor) -> Tensor:

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from optsci._tensor import as_finite, require_nonnegative
 
-DECREASE = 1e-3  # share of the decrease that the model predicts which a step must bring
-COARSE, FORCING = 0.05, 0.3  # a sweep is the last that changes less than this share of the direction, or times residual
+DECREASE = 0.4  # share of the slope that a step must bring, as in Armijo's rule; a full step on the model brings 1/2
+COARSE, FORCING = 0.1, 1.0  # a sweep is the last that changes less than this share of the direction, or times residual
 MOST = 12  # the k-th direction takes up to 2^k sweeps, and up to 2^MOST
 HALVINGS = 60  # then rounding has the last word, and the step is zero
 

@@ -129,6 +129,7 @@ def conjugate_gradient(
         if mask.dtype is not torch.bool:
             raise TypeError(f"mask must be bool, not {mask.dtype}")
         require_fit(mask, b, "mask", of="b")
+        mask = mask.to(b.dtype)  # once, not in every product
     if callable(preconditioner):
         if mask is not None:
             raise ValueError("mask must be None with a preconditioner that is a function: it would leave the support")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_tensor
+from optsci._tensor import as_tensor, require_fit, require_floating
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ class Diagonal:
 
     def __call__(self, x: Tensor) -> Tensor:
         _require_last(x, tuple(self.d.shape), "x")
+        require_fit(self.d, x, "d")
         return self.d * x
 
     @property
@@ -181,6 +182,7 @@ class BatchMatrix:
     def __call__(self, x: Tensor) -> Tensor:
         batch, _, n = self.entries.shape
         _require_last(x, (batch, n), "x")
+        require_floating(x)
         return (self.entries @ x[..., None])[..., 0]
 
     @property

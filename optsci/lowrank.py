@@ -7,25 +7,22 @@ A is a matrix or an operator that takes columns; nothing but products with it an
 takes a ``generator``: the same seed gives the same sketch.
 
 Sources: Halko, Martinsson and Tropp, SIAM Rev. 53 (2011) 217 (range finder, bounds, posterior error); Musco and Musco,
-NeurIPS 2015 (block Krylov); Tropp, Yurtsever, Udell and Cevher, NeurIPS 2017 (stable Nyström); Frangella, Tropp and
-Udell, SIAM J. Matrix Anal. Appl. 44 (2023) 718 (Nyström preconditioner); Fukaya et al., SIAM J. Sci. Comput. 42 (2020)
-A477 (shifted CholeskyQR).
+NeurIPS 2015 (block Krylov).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from optsci._tensor import as_tensor
-from optsci.operators import Matrix, as_operator
+from optsci.operators import as_operator
 from optsci.protocols import Operator
+from optsci.sketch import _checked, _gaussian, _like, _require_count, orthonormalize
 
 
 class SVD(NamedTuple):
@@ -34,13 +31,6 @@ class SVD(NamedTuple):
     U: Tensor  # (m, k) orthonormal columns
     S: Tensor  # (k,) in decreasing order
     Vh: Tensor  # (k, n) orthonormal rows
-
-
-class Eigen(NamedTuple):
-    """A truncated eigendecomposition of a positive semidefinite matrix, ``U @ diag(values) @ U.T``."""
-
-    U: Tensor  # (n, k) orthonormal columns
-    values: Tensor  # (k,) in decreasing order, not negative
 
 
 def range_finder(
@@ -191,92 +181,6 @@ def subspace_iteration(
     return Q, U
 
 
-def nystrom(A: Any, rank: int, *, oversample: int = 10, generator: torch.Generator | None = None) -> Eigen:
-    r"""Nyström approximation of a positive semidefinite A, in one product with A.
-
-    .. math:: \hat A = (A \Omega) (\Omega^\top A \Omega)^{+} (A \Omega)^\top, \qquad
-              \mathbb{E} \|A - \hat A\|_* \le \Bigl(1 + \frac{k}{p - 1}\Bigr) \sum_{j > k} \lambda_j
-
-    computed with a shift of the size of rounding errors, which is taken off the eigenvalues again.
-
-    Args:
-        A: (n, n) symmetric positive semidefinite, a matrix or an operator.
-        rank: rank of the result, from 1 to n.
-        oversample: columns of the sketch beyond the rank.
-        generator: of the Gaussian sketch; None is torch's global one.
-
-    Raises:
-        ValueError: A is not square, or not positive semidefinite as far as the sketch can see; or ``rank`` or
-            ``oversample`` is out of range.
-
-    Reference: Tropp, Yurtsever, Udell and Cevher (2017), Algorithm 3.
-
-    Example:
-        >>> nystrom([[3.0, 0.0], [0.0, 4.0]], 1, generator=torch.Generator().manual_seed(0)).values.round(decimals=4)
-        tensor([4.])
-    """
-    A, columns = _checked(A, rank, oversample, 0)
-    if A.shape[0] != A.shape[1]:
-        raise ValueError(f"A must be square, got shape {tuple(A.shape)}")
-    omega = orthonormalize(_gaussian(A, columns, generator))
-    Y = A(omega)
-    scale = Y.abs().max()
-    if scale == 0:
-        return Eigen(omega[:, :rank], Y.new_zeros(rank))
-    Y = Y / scale  # so that no square overflows or vanishes
-    shift = torch.finfo(Y.dtype).eps * Y.norm()
-    Y = Y + shift * omega
-    core = omega.mT @ Y
-    factor, info = torch.linalg.cholesky_ex((core + core.mT) / 2)
-    if info:
-        raise ValueError("A must be positive semidefinite: Cholesky failed on its sketch")
-    B = torch.linalg.solve_triangular(factor, Y.mT, upper=False).mT
-    U, S, _ = torch.linalg.svd(B, full_matrices=False)
-    return Eigen(U[:, :rank], scale * (S[:rank].square() - shift).clamp(min=0))
-
-
-@dataclass(frozen=True, eq=False)
-class NystromPreconditioner:
-    r"""Preconditioner of :math:`A + \mu I` from a Nyström approximation of A.
-
-    .. math:: P^{-1} = (\hat\lambda_k + \mu) \, U (\hat\Lambda + \mu I)^{-1} U^\top + (I - U U^\top)
-
-    For ``conjugate_gradient(lambda x: x @ A + mu * x, b, preconditioner=...)``, whose rows it takes. A sketch of
-    :math:`2 \lceil 1.5 \, d \rceil + 1` columns, d the trace of :math:`A (A + \mu I)^{-1}`, gives a condition number
-    below 28 in the mean.
-
-    Args:
-        eigen: what ``nystrom`` returned for A.
-        mu: positive.
-
-    Raises:
-        ValueError: ``mu`` is not positive.
-
-    Reference: Frangella, Tropp and Udell (2023), equation 1.3 and Theorem 1.1.
-
-    >>> precondition = NystromPreconditioner(Eigen(torch.eye(2)[:, :1], torch.tensor([3.0])), 1.0)
-    >>> precondition(torch.ones(2))
-    tensor([1., 1.])
-    """
-
-    eigen: Eigen
-    mu: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.mu < math.inf:
-            raise ValueError(f"mu must be finite and positive, got {self.mu!r}")
-
-    def __call__(self, r: Tensor) -> Tensor:
-        """Return ``P^{-1} r`` for every row."""
-        U, values = self.eigen
-        return r + (r @ U * ((values[-1] + self.mu) / (values + self.mu) - 1)) @ U.mT
-
-    def inverse(self, r: Tensor) -> Tensor:
-        """Return ``P r`` for every row."""
-        U, values = self.eigen
-        return r + (r @ U * ((values + self.mu) / (values[-1] + self.mu) - 1)) @ U.mT
-
-
 class RangeState(NamedTuple):
     """A block of ``adaptive_range``."""
 
@@ -356,66 +260,8 @@ def posterior_error(A: Any, Q: Any, *, probes: int = 10, generator: torch.Genera
     return 10 * math.sqrt(2 / math.pi) * (Y - Q @ (Q.mT @ Y)).norm(dim=0).max().item()
 
 
-def orthonormalize(Y: Any) -> Tensor:
-    r"""Orthonormal basis (m, n) of the columns of Y, m at least n: CholeskyQR2, and Householder where that fails.
-
-    Columns are scaled to norm 1, then :math:`Q = Y R^{-1}` with the Cholesky factor :math:`R^\top R = Y^\top Y` twice,
-    as one product more than halves the time of Householder's on wide blocks. Where a factor does not exist, or Q
-    is not orthonormal to a small multiple of the precision, Y is close to rank-deficient and Householder's
-    reflections serve: they give a basis of n columns whatever Y is.
-
-    Reference: Fukaya et al. (2020), section 2.
-
-    Example:
-        >>> Q = orthonormalize([[3.0, 1.0], [4.0, 1.0], [0.0, 1.0]])
-        >>> bool((Q.T @ Q - torch.eye(2)).abs().max() < 1e-6)
-        True
-    """
-    Y = as_tensor(Y, "Y")
-    norms = Y.norm(dim=-2, keepdim=True)
-    Q = Y / torch.where(norms > 0, norms, 1.0)
-    identity = torch.eye(Y.shape[-1], dtype=Y.dtype, device=Y.device)
-    failed = torch.zeros((), dtype=torch.bool, device=Y.device)
-    for _ in range(2):
-        factor, info = torch.linalg.cholesky_ex(Q.mT @ Q)
-        failed = failed | (info > 0).any()
-        Q = torch.linalg.solve_triangular(factor.mT, Q, upper=True, left=False)
-    error = (Q.mT @ Q - identity).abs().max() if Q.numel() else Q.new_zeros(())
-    if bool(failed | ~(error <= 100 * torch.finfo(Y.dtype).eps)):
-        return torch.linalg.qr(Y).Q
-    return Q
-
-
 def _truncate(Q: Tensor, AtQ: Tensor, rank: int) -> SVD:
     """SVD of Q (A^T Q)^T = Q Q^T A, by way of a square as small as the sketch."""
     V, R = torch.linalg.qr(AtQ)
     U, S, Wh = torch.linalg.svd(R.mT, full_matrices=False)
     return SVD(Q @ U[:, :rank], S[:rank], Wh[:rank] @ V.mT)
-
-
-def _gaussian(A: Operator, columns: int, generator: torch.Generator | None) -> Tensor:
-    like = _like(A)
-    dtype, device = (None, None) if like is None else (like.dtype, like.device)
-    sketch_on = generator.device if generator is not None else device
-    return torch.randn(A.shape[1], columns, generator=generator, dtype=dtype, device=sketch_on).to(device)
-
-
-def _like(A: Operator) -> Tensor | None:
-    """A tensor of the dtype and device of A; an operator that is no matrix works in torch's default dtype."""
-    return A.entries if isinstance(A, Matrix) else getattr(A, "like", None)
-
-
-def _checked(A: Any, rank: int, oversample: int, powers: int, powers_name: str = "powers") -> tuple[Operator, int]:
-    A = as_operator(A)
-    limit = min(A.shape)
-    _require_count(rank, "rank", 1)
-    if rank > limit:
-        raise ValueError(f"rank must be at most {limit}, the smaller dimension of A, got {rank}")
-    _require_count(oversample, "oversample", 0)
-    _require_count(powers, powers_name, 0)
-    return A, min(rank + oversample, limit)
-
-
-def _require_count(value: int, name: str, least: int) -> None:
-    if not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")

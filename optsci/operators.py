@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_tensor
+from optsci._tensor import as_tensor, require_floating
 from optsci.linalg import lanczos_bound
 from optsci.protocols import Operator
 
@@ -46,6 +46,7 @@ class Matrix:
             raise ValueError(f"A must be a matrix (m, n), not of shape {tuple(self.entries.shape)}")
 
     def __call__(self, x: Tensor) -> Tensor:
+        require_floating(x)
         return self.entries @ x
 
     @property

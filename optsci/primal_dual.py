@@ -8,6 +8,9 @@ r"""Primal-dual methods: minimise f(x) + g(K x), or f(x) + g(K x) + h(x) with h 
 The prox of the conjugate comes from that of g by Moreau's identity, ``prox_{s g*}(v) = v - s prox_{g/s}(v/s)``. The
 functions come first, then the operator inside g, then the start.
 
+Residuals measure the moves of x and y as those of the usual steps, ``1/K.norm()`` each (less where h asks for less):
+those of a shorter step are magnified by what it is shorter, lest they pass for convergence.
+
 Sources: Chambolle and Pock, J. Math. Imaging Vis. 40 (2011) 120; Condat, J. Optim. Theory Appl. 158 (2013) 460; Vu,
 Adv. Comput. Math. 38 (2013) 667; Yan, J. Sci. Comput. 76 (2018) 1698 (PD3O); Malitsky and Pock, SIAM J. Optim. 28
 (2018) 411 (line search); He, Ma, Xu and Yuan, SIAM J. Imaging Sci. 15 (2022) 1177 (steps up to 4/3).
@@ -23,9 +26,10 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import require_positive
+from optsci.linear_maps import BatchMatrix
 from optsci.operators import Matrix, NumpyOperator, as_operator
 from optsci.protocols import Operator, require
-from optsci.proximal_gradient import require_batch_dims
+from optsci.proximal_gradient import magnification, require_batch_dims
 from optsci.splitting import lipschitz, relative, require_between, same_shape, starting_point
 
 
@@ -33,7 +37,7 @@ class PrimalDualState(NamedTuple):
     """An iteration of a primal-dual method."""
 
     x: Tensor  # x_k
-    residual: Tensor  # the larger of ||x - x_old|| / max(1, ||x||) and ||y - y_old|| / max(1, ||y||)
+    residual: Tensor  # the larger of c ||x - x_old|| / max(1, ||x||) and d ||y - y_old|| / max(1, ||y||)
     y: Tensor  # y_k, of the shape of K x: tends to a subgradient of g at K x
 
 
@@ -88,8 +92,8 @@ def chambolle_pock(
             its own; f and g must be sums over them, as those of this library are.
             K must keep these dimensions, as ``BatchMatrix`` and ``Gradient`` do.
 
-    The residual is the larger of ``||x - x_old|| / max(1, ||x||)`` and ``||y - y_old|| / max(1, ||y||)``: zero exactly
-    at a saddle point.
+    The residual is the larger of ``c ||x - x_old|| / max(1, ||x||)`` and ``d ||y - y_old|| / max(1, ||y||)``: zero
+    exactly at a saddle point. ``c = max(1, 1/(tau K.norm()))``, and d likewise with sigma.
 
     Reference: Chambolle and Pock (2011), Algorithm 1; for theta below 1 arXiv:2604.06423.
 
@@ -112,12 +116,14 @@ def chambolle_pock(
         rule = f"{bound:.6g} for theta={theta!r}"
     if not product < bound:
         raise ValueError(f"tau sigma K.norm()**2 must be below {rule}, got {product:.6g}")
+    usual = 1 / (K.norms() if isinstance(K, BatchMatrix) else K.norm())
+    c, d = magnification(tau, usual), magnification(sigma, usual)
 
     def iterate(x: Tensor, y: Tensor) -> Iterator[PrimalDualState]:
         while True:
             x_old, y_old = x, y
             x, y = chambolle_pock_step(f, g, K, x, y, tau, sigma, theta)
-            yield PrimalDualState(x, _residual(x, x_old, y, y_old, batch_dims), y)
+            yield PrimalDualState(x, _residual(c * (x - x_old), x, d * (y - y_old), y, batch_dims), y)
 
     return iterate(x0, y0)
 
@@ -212,20 +218,21 @@ def condat_vu(
     """
     K, x0, y0 = primal_dual_start("condat_vu", f, g, K, x0, y0)
     require(h, "grad", by="condat_vu", name="h")
-    L, square = lipschitz(h, "condat_vu"), K.norm() ** 2
+    L, square = lipschitz(h, "condat_vu", None), K.norm() ** 2
     s = _positive(1 / math.sqrt(square) if sigma is None else sigma, "sigma")
     t = _positive(1 / (L / 2 + s * square) if tau is None else tau, "tau")
     if not 1 / t - s * square >= L / 2 * (1 - 1e-9):
         raise ValueError(
             f"1/tau - sigma K.norm()**2 must be at least h.lipschitz()/2 = {L / 2:.6g}, got {1 / t - s * square:.6g}"
         )
+    c, d = magnification(t, 1 / (L / 2 + K.norm())), magnification(s, 1 / K.norm())
 
     def iterate(x: Tensor, y: Tensor) -> Iterator[PrimalDualState]:
         while True:
             x_old, y_old = x, y
             x = f.prox(x - t * (h.grad(x) + K.T(y)), t)
             y = conjugate_prox(g, y + s * K(2 * x - x_old), s)
-            yield PrimalDualState(x, _residual(x, x_old, y, y_old), y)
+            yield PrimalDualState(x, _residual(c * (x - x_old), x, d * (y - y_old), y), y)
 
     return iterate(x0, y0)
 
@@ -266,12 +273,15 @@ def pd3o(
     """
     K, x0, y0 = primal_dual_start("pd3o", f, g, K, x0, y0)
     require(h, "grad", by="pd3o", name="h")
-    L = lipschitz(h, "pd3o")
+    L = lipschitz(h, "pd3o", "tau" if tau is None else None)
     t, s, product = primal_dual_steps(1 / L if tau is None else tau, sigma, K)
-    if not t < 2 / L:
+    if not t * L < 2:
         raise ValueError(f"tau must be below 2/h.lipschitz() = {2 / L:.6g}, got {t!r}")
     if not product <= 1 + 1e-9:
         raise ValueError(f"tau sigma K.norm()**2 must be at most 1, got {product:.6g}")
+    usual = 1 / K.norm()
+    c = magnification(t, usual / max(1.0, L * usual))
+    d = magnification(s, usual * min(1.0, L * usual) if L else usual)  # what belongs to tau = 1/L
 
     def iterate(x: Tensor, y: Tensor) -> Iterator[PrimalDualState]:
         x_bar, gradient = x, h.grad(x)
@@ -281,7 +291,7 @@ def pd3o(
             x = f.prox(x - t * (gradient + K.T(y)), t)
             gradient = h.grad(x)
             x_bar = 2 * x - x_old + t * (gradient_old - gradient)
-            yield PrimalDualState(x, _residual(x, x_old, y, y_old), y)
+            yield PrimalDualState(x, _residual(c * (x - x_old), x, d * (y - y_old), y), y)
 
     return iterate(x0, y0)
 
@@ -305,7 +315,8 @@ def adaptive_chambolle_pock(
         ratio: beta, dual over primal step, positive.
         shrink: factor of the step after a rejected trial, between 0 and 1.
 
-    The residual is that of ``chambolle_pock`` at the last accepted trial.
+    The residual is that of ``chambolle_pock`` at the last accepted trial. Until one is rejected, K.norm() might be
+    anything, and ``c = max(1, 1/tau)``, ``d = max(1, 1/sigma)``.
 
     Reference: Malitsky and Pock (2018), Algorithm 1.
 
@@ -324,12 +335,17 @@ def adaptive_chambolle_pock(
         x = f.prox(x_old - tau * K.T(y), tau)
         t, residual = tau * math.sqrt(2), x.new_ones(())
         shown = x_old
+        found = t.new_zeros(()) > 0  # a rejection has shown how long steps may be: tau is 1/(sqrt(beta) K.norm())
+        c_found, d_found = (magnification(beta**power) for power in (-0.5, 0.5))
         while True:
             theta = t / tau
             y_new = conjugate_prox(g, y + beta * t * K(x + theta * (x - x_old)), beta * t)
             d = y_new - y
             accepted = (math.sqrt(beta) * t * K.T(d).norm() <= 0.99 * d.norm()) | d.isnan().any()
-            residual = torch.where(accepted, _residual(x, x_old, y_new, y), residual)
+            found = found | ~accepted
+            c = torch.where(found, c_found, magnification(tau))
+            c_dual = torch.where(found, d_found, magnification(beta * t))
+            residual = torch.where(accepted, _residual(c * (x - x_old), x, c_dual * d, y_new), residual)
             shown = torch.where(accepted, x, shown)
             x_next = f.prox(x - t * K.T(y_new), t)
             x_old, x = torch.where(accepted, x, x_old), torch.where(accepted, x_next, x)
@@ -379,5 +395,5 @@ def _positive(x: Any, name: str) -> float:
     return number
 
 
-def _residual(x: Tensor, x_old: Tensor, y: Tensor, y_old: Tensor, batch_dims: int = 0) -> Tensor:
-    return torch.maximum(relative(x - x_old, x, batch_dims), relative(y - y_old, y, batch_dims))
+def _residual(dx: Tensor, x: Tensor, dy: Tensor, y: Tensor, batch_dims: int = 0) -> Tensor:
+    return torch.maximum(relative(dx, x, batch_dims), relative(dy, y, batch_dims))

@@ -8,6 +8,9 @@ r"""Proximal gradient methods: minimise F = f + g, f with an L-Lipschitz gradien
 What tells the variants apart is the sequence t, given as a map ``t -> t_next`` (``momentum``), and when it begins anew
 (``restart``): both are in ``optsci.momentum``. The rates hold for convex f and g, with :math:`R = \|x_0 - x^*\|`.
 
+Residuals measure moves as those of the usual step, 1/L: a shorter step moves less, and its moves are magnified by what
+it is shorter, lest they pass for convergence. Where f does not tell its L, the step given is taken for the usual one.
+
 Sources: Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009) 183 (ISTA, FISTA, backtracking) and IEEE Trans.
 Image Process. 18 (2009) 2419 (monotone FISTA); O'Donoghue and Candès, Found. Comput. Math. 15 (2015) 715
 (restart); Chambolle and Dossal, J. Optim. Theory Appl. 166 (2015) 968; Nesterov, Introductory Lectures on
@@ -40,14 +43,14 @@ class ISTAState(NamedTuple):
     """An iteration of ``ista``."""
 
     x: Tensor  # x_k
-    residual: Tensor  # ||x_{k-1} - x_k|| / max(1, ||x_k||)
+    residual: Tensor  # max(1, 1/(L step)) ||x_{k-1} - x_k|| / max(1, ||x_k||)
 
 
 class FISTAState(NamedTuple):
     """An iteration of ``fista``."""
 
     x: Tensor  # x_k
-    residual: Tensor  # ||y_k - x_k|| / max(1, ||x_k||)
+    residual: Tensor  # max(1, 1/(L step)) ||y_k - x_k|| / max(1, ||x_k||)
     y: Tensor  # y_{k+1}, the extrapolated point
     t: Tensor  # t_{k+1}
 
@@ -56,7 +59,7 @@ class MonotoneFISTAState(NamedTuple):
     """An iteration of ``monotone_fista``."""
 
     x: Tensor  # x_k, the better of z and x_{k-1}
-    residual: Tensor  # ||y_k - z|| / max(1, ||z||)
+    residual: Tensor  # max(1, 1/(L step)) ||y_k - z|| / max(1, ||z||)
     y: Tensor  # y_{k+1}
     t: Tensor  # t_{k+1}
     z: Tensor  # proximal gradient step from y_k
@@ -67,7 +70,7 @@ class BacktrackingState(NamedTuple):
     """A trial of ``backtracking_fista``."""
 
     x: Tensor  # last accepted point
-    residual: Tensor  # ||y - x|| / max(1, ||x||) of the last accepted trial; 1 before the first
+    residual: Tensor  # c ||y - x|| / max(1, ||x||) of the last accepted trial; 1 before the first
     y: Tensor  # extrapolated point of the next trial
     t: Tensor  # t of the next trial
     step: Tensor  # step of this trial
@@ -87,7 +90,8 @@ def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, batch_d
         batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
             its own; f and g must be sums over them, as those of this library are.
 
-    The residual is ``||x_{k-1} - x_k|| / max(1, ||x_k||)``.
+    The residual is ``c ||x_{k-1} - x_k|| / max(1, ||x_k||)``, ``c = max(1, 1/(L step))``,
+    1 where f has no ``lipschitz``.
 
     Reference: Beck and Teboulle (2009), Theorem 3.1.
 
@@ -97,13 +101,13 @@ def ista(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, batch_d
         >>> optsci.solve(ista(f, g, [0.0, 0.0])).x
         tensor([0.7500, 2.0000])
     """
-    x0, step = _start("ista", f, g, x0, step)
+    x0, step, c = _start_measured("ista", f, g, x0, step)
     require_batch_dims(batch_dims, x0)
 
     def iterate(x: Tensor) -> Iterator[ISTAState]:
         while True:
             x_new = g.prox(x - step * f.grad(x), step)
-            residual = _residual(x, x_new, batch_dims)
+            residual = _residual(x, x_new, batch_dims, c)
             x = x_new
             yield ISTAState(x, residual)
 
@@ -136,7 +140,8 @@ def fista(
         batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
             its own; f and g must be sums over them, as those of this library are.
 
-    The residual is ``||y_k - x_k|| / max(1, ||x_k||)``, zero exactly when ``y_k`` is a minimiser.
+    The residual is ``c ||y_k - x_k|| / max(1, ||x_k||)``, zero exactly when ``y_k`` is a minimiser, with the
+    c of ``ista``.
 
     Reference: Beck and Teboulle (2009), Theorem 4.4.
 
@@ -146,7 +151,7 @@ def fista(
         >>> optsci.solve(fista(f, g, [0.0, 0.0], restart=optsci.gradient_restart)).x
         tensor([0.7500, 2.0000])
     """
-    x0, step = _start("fista", f, g, x0, step)
+    x0, step, c = _start_measured("fista", f, g, x0, step)
     require_batch_dims(batch_dims, x0)
     _require_function(momentum, "momentum", "nesterov")
     if restart is not None:
@@ -160,7 +165,7 @@ def fista(
         y, t = x, x.new_ones(each)
         while True:
             x_new = g.prox(y - step * f.grad(y), step)
-            residual = _residual(y, x_new, batch_dims)
+            residual = _residual(y, x_new, batch_dims, c)
             if restart is not None:
                 t = torch.where(restart(y, x_new, x).reshape(each), 1.0, t)
             t_next = momentum(t)
@@ -188,7 +193,7 @@ def monotone_fista(
         step: positive, at most 1/L; a number or a tensor that broadcasts to x. None: ``1/f.lipschitz()``.
         momentum: the map ``t -> t_next``.
 
-    The residual is ``||y_k - z_k|| / max(1, ||z_k||)``.
+    The residual is ``c ||y_k - z_k|| / max(1, ||z_k||)``, with the c of ``ista``.
 
     Reference: Beck and Teboulle, IEEE Trans. Image Process. 18 (2009) 2419, section V.
 
@@ -198,7 +203,7 @@ def monotone_fista(
         >>> optsci.solve(monotone_fista(f, g, [0.0, 0.0])).x
         tensor([0.7500, 2.0000])
     """
-    x0, step = _start("monotone_fista", f, g, x0, step)
+    x0, step, c = _start_measured("monotone_fista", f, g, x0, step)
     require_value("monotone_fista", f=f, g=g)
     _require_function(momentum, "momentum", "nesterov")
 
@@ -206,7 +211,7 @@ def monotone_fista(
         y, t, objective = x, x.new_ones(()), f(x) + g(x)
         while True:
             z = g.prox(y - step * f.grad(y), step)
-            residual = _residual(y, z)
+            residual = _residual(y, z, magnified=c)
             objective_z = f(z) + g(z)
             better = objective_z <= objective
             x_new = torch.where(better, z, x)
@@ -242,11 +247,13 @@ def backtracking_fista(
         f: has a value and ``grad``; convex.
         g: has ``prox``.
         x0: start, any shape; not modified.
-        step: the first step tried, positive; steps never grow, and the residual measures moves: begin with a long one.
+        step: the first step tried, positive; steps never grow: begin with a long one.
         shrink: factor of the step after a rejected trial, between 0 and 1.
         momentum: the map ``t -> t_next``.
 
-    The residual is that of ``fista`` at the last accepted trial: a rejected one cannot pass for convergence.
+    The residual is ``c ||y - z|| / max(1, ||z||)`` at the last accepted trial: a rejected one cannot pass for
+    convergence. After a rejection the step is about as long as it may be, and c is 1; before, it is
+    ``max(1, 1/step)`` or, where f tells an L above 1, ``max(1, 1/(L step))``.
 
     Reference: Beck and Teboulle (2009), section 4 and Theorem 4.4.
 
@@ -262,9 +269,12 @@ def backtracking_fista(
     if not 0 < shrink < 1:
         raise ValueError(f"shrink must lie between 0 and 1, not {shrink!r}")
 
+    usual = 1 / max(1.0, known_constant(f)) if step < 1 else 1.0
+
     def iterate(x: Tensor) -> Iterator[BacktrackingState]:
         y, t, residual = x, x.new_ones(()), x.new_ones(())
         s = step * x.new_ones(())
+        c = magnification(s, usual)
         while True:
             gradient = f.grad(y)
             v = y - s * gradient
@@ -275,13 +285,13 @@ def backtracking_fista(
             by_gradient = _inner(f.grad(z) - gradient, d) <= allowed
             accepted = (by_value | by_gradient) & (allowed < math.inf)  # infinite on both sides proves nothing
             lost = z.isnan().any() & ~v.isinf().any()  # NaN that a shorter step would not mend
-            residual = torch.where(accepted | lost, _residual(y, z), residual)
+            residual = torch.where(accepted | lost, _residual(y, z, magnified=c), residual)
             t_next = momentum(t)
             y = torch.where(accepted, z + (t - 1) / t_next * (z - x), y)
             x = torch.where(accepted, z, x)
             t = torch.where(accepted, t_next, t)
             yield BacktrackingState(x, residual, y, t, s, accepted)
-            s = torch.where(accepted, s, shrink * s)
+            s, c = torch.where(accepted, s, shrink * s), torch.where(accepted, c, 1.0)
 
     return iterate(x0)
 
@@ -308,6 +318,31 @@ def _start(by: str, f: Any, g: Any, x0: Any, step: Any) -> tuple[Tensor, Any]:
     return x0, step
 
 
+def _start_measured(by: str, f: Any, g: Any, x0: Any, step: Any) -> tuple[Tensor, Any, Any]:
+    """Check the arguments likewise, and return what moves are multiplied with in the residual, too."""
+    derived = step is None
+    x0, step = _start(by, f, g, x0, step)
+    L = 0.0 if derived else known_constant(f)
+    return x0, step, magnification(step, 1 / L) if L else 1.0
+
+
+def known_constant(f: Any) -> float:
+    """Return the Lipschitz constant that f tells, 0 where it has none."""
+    L = float(f.lipschitz()) if callable(getattr(f, "lipschitz", None)) else 0.0
+    return L if 0 < L < math.inf else 0.0
+
+
+def magnification(step: float | Tensor, usual: float | Tensor = 1.0) -> Any:
+    """Return ``max(1, usual/step)``, which makes of a move with a short step one with the usual step.
+
+    Example:
+        >>> magnification(0.25), magnification(4.0), magnification(torch.tensor([0.25, 4.0]), 0.5)
+        (4.0, 1.0, tensor([2., 1.]))
+    """
+    ratio = usual / (step.detach() if isinstance(step, Tensor) else step)
+    return ratio.clamp(min=1) if isinstance(ratio, Tensor) else max(1.0, ratio)
+
+
 def require_batch_dims(batch_dims: int, x0: Tensor) -> None:
     """Refuse a number of batch dimensions that x0 does not have.
 
@@ -325,8 +360,8 @@ def _require_function(function: Any, name: str, example: str) -> None:
         raise TypeError(f"{name} must be a function such as {example}, not {function!r}")
 
 
-def _residual(y: Tensor, x: Tensor, batch_dims: int = 0) -> Tensor:
-    return instance_norm(y - x, batch_dims) / instance_norm(x, batch_dims).clamp(min=1)
+def _residual(y: Tensor, x: Tensor, batch_dims: int = 0, magnified: float | Tensor = 1.0) -> Tensor:
+    return instance_norm(magnified * (y - x), batch_dims) / instance_norm(x, batch_dims).clamp(min=1)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

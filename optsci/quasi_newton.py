@@ -21,16 +21,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar
+from optsci._tensor import as_scalar, instance_norm
 from optsci.protocols import require_value
-from optsci.proximal_gradient import _inner, _start
+from optsci.proximal_gradient import _inner, _start, known_constant, magnification
 
 
 class PANOCState(NamedTuple):
     """A trial of ``panoc``."""
 
     x: Tensor  # T(w_k), the proximal gradient step from the last accepted point
-    residual: Tensor  # ||R(w_k)|| / max(1, ||x||)
+    residual: Tensor  # c ||R(w_k)|| / max(1, ||x||)
     point: Tensor  # w_k, the last accepted point
     envelope: Tensor  # phi(w_k), at least F(x)
     tau: Tensor  # share of the quasi-Newton direction in this trial, 1, 1/2, ...; 0 for the first state
@@ -57,7 +57,8 @@ def panoc(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, memory
             None: ``0.95/f.lipschitz()``.
         memory: pairs that L-BFGS keeps, at least 1; each takes the memory of two x.
 
-    The residual is ``||w_k - x|| / max(1, ||x||)`` at the last accepted point, zero exactly when it is a minimiser.
+    The residual is ``c ||w_k - x|| / max(1, ||x||)`` at the last accepted point, zero exactly when it is a minimiser;
+    ``c = max(1, 0.95/(L step))``, 1 where f has no ``lipschitz``: a short step does not pass for convergence.
 
     Reference: Stella, Themelis, Sopasakis and Patrinos, arXiv 1709.06487.
 
@@ -73,6 +74,8 @@ def panoc(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, memory
     if not isinstance(memory, Integral) or memory < 1:
         raise ValueError(f"memory must be a positive integer, not {memory!r}")
     s = 0.95 * step if derived else step
+    L = 0.0 if derived else known_constant(f)
+    c = magnification(s, 0.95 / L) if L else 1.0
 
     def evaluate(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """T(w), R(w) and phi(w)."""
@@ -85,7 +88,7 @@ def panoc(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, memory
         x, R, phi = evaluate(w)
         pairs = _Pairs(w.new_zeros(memory, w.numel()), w.new_zeros(memory, w.numel()), w.new_zeros(memory))
         tau = w.new_zeros(())
-        yield PANOCState(x, _relative(R, x), w, phi, tau, tau == 0)
+        yield PANOCState(x, c * _relative(R, x), w, phi, tau, tau == 0)
         d, tau = -R, w.new_ones(())
         while True:
             trial = w - (1 - tau) * R + tau * d
@@ -98,7 +101,7 @@ def panoc(f: Any, g: Any, x0: Any, *, step: float | Tensor | None = None, memory
             updated = _remember(pairs, (trial - w).flatten(), (R_new - R).flatten(), accepted)
             w, x, R = (torch.where(accepted, a, b) for a, b in ((trial, w), (x_new, x), (R_new, R)))
             phi, pairs = torch.where(accepted, phi_new, phi), updated
-            yield PANOCState(x, _relative(R, x), w, phi, tau, accepted)
+            yield PANOCState(x, c * _relative(R, x), w, phi, tau, accepted)
             d = -_inverse(pairs, R.flatten()).reshape(R.shape)
             tau = torch.where(accepted, 1.0, 0.5 * tau)
 
@@ -140,4 +143,4 @@ def _inverse(pairs: _Pairs, q: Tensor) -> Tensor:
 
 
 def _relative(R: Tensor, x: Tensor) -> Tensor:
-    return R.norm() / x.norm().clamp(min=1)
+    return instance_norm(R) / instance_norm(x).clamp(min=1)

@@ -31,14 +31,14 @@ from optsci._tensor import (
     require_positive,
 )
 from optsci.protocols import require
-from optsci.proximal_gradient import require_batch_dims
+from optsci.proximal_gradient import known_constant, magnification, require_batch_dims
 
 
 class SplittingState(NamedTuple):
     """An iteration of ``douglas_rachford`` or ``davis_yin``."""
 
     x: Tensor  # x_k, in the domain of f
-    residual: Tensor  # ||x_k - y_k|| / max(1, ||x_k||)
+    residual: Tensor  # c ||x_k - y_k|| / max(1, ||x_k||)
     y: Tensor  # y_k, in the domain of g
     z: Tensor  # z_{k+1}: the start that goes on from here
 
@@ -68,7 +68,8 @@ def douglas_rachford(
         batch_dims: how many leading dimensions of x0 count problems that run side by side, each with a residual of
             its own; f and g must be sums over them, as those of this library are.
 
-    The residual is ``||x_k - y_k|| / max(1, ||x_k||)``.
+    The residual is ``c ||x_k - y_k|| / max(1, ||x_k||)``, ``c = max(1, 1/step)`` or, where f or g tells an L
+    above 1, ``max(1, 1/(L step))``: with a short step x and y are close anywhere.
 
     Reference: Eckstein and Bertsekas (1992), Theorem 7.
 
@@ -82,13 +83,14 @@ def douglas_rachford(
     step = _step(step, x0)
     relaxation = require_between(relaxation, 0, 2, "relaxation")
     require_batch_dims(batch_dims, x0)
+    c = magnification(step, 1 / max(1.0, known_constant(f), known_constant(g)))
 
     def iterate(z: Tensor) -> Iterator[SplittingState]:
         while True:
             x = f.prox(z, step)
             y = g.prox(2 * x - z, step)
             z = z + relaxation * (y - x)
-            yield SplittingState(x, relative(x - y, x, batch_dims), y, z)
+            yield SplittingState(x, relative(c * (x - y), x, batch_dims), y, z)
 
     return iterate(x0)
 
@@ -103,7 +105,7 @@ def davis_yin(f: Any, g: Any, h: Any, x0: Any, *, step: float | Tensor | None = 
         x0: start of z, any shape; not modified.
         step: positive, below 2/L; a number or a tensor that broadcasts to x. None: ``1/h.lipschitz()``.
 
-    The residual is ``||x_k - y_k|| / max(1, ||x_k||)``.
+    The residual is ``c ||x_k - y_k|| / max(1, ||x_k||)``, ``c = max(1, min(1, 1/L)/step)``.
 
     Reference: Davis and Yin (2017), Algorithm 1.
 
@@ -115,20 +117,20 @@ def davis_yin(f: Any, g: Any, h: Any, x0: Any, *, step: float | Tensor | None = 
     """
     x0 = starting_point("davis_yin", x0, f=f, g=g)
     require(h, "grad", by="davis_yin", name="h")
-    if step is None:
-        step = 1 / lipschitz(h, "davis_yin")
-    step = _step(step, x0)
-    if hasattr(h, "lipschitz"):
-        bound, largest = 2 / lipschitz(h, "davis_yin"), float(torch.as_tensor(step).detach().max())
-        if not largest < bound:
-            raise ValueError(f"step must be below 2/h.lipschitz() = {bound:.6g}, got {largest!r}")
+    known = step is None or hasattr(h, "lipschitz")
+    L = lipschitz(h, "davis_yin", "step" if step is None else None) if known else 1.0
+    step = _step(1 / L if step is None else step, x0)
+    largest = float(torch.as_tensor(step).detach().max())
+    if known and not L * largest < 2:
+        raise ValueError(f"step must be below 2/h.lipschitz() = {2 / L:.6g}, got {largest!r}")
+    c = magnification(step, 1 / max(1.0, L))
 
     def iterate(z: Tensor) -> Iterator[SplittingState]:
         while True:
             x = f.prox(z, step)
             y = g.prox(2 * x - z - step * h.grad(x), step)
             z = z + y - x
-            yield SplittingState(x, relative(x - y, x), y, z)
+            yield SplittingState(x, relative(c * (x - y), x), y, z)
 
     return iterate(x0)
 
@@ -204,12 +206,14 @@ def same_shape(start: Any, like: Tensor, name: str) -> Tensor:
     return tensor
 
 
-def lipschitz(h: Any, by: str) -> float:
-    """Return the Lipschitz constant of the gradient of h, positive and finite."""
+def lipschitz(h: Any, by: str, missing: str | None) -> float:
+    """Return the Lipschitz constant of the gradient of h, finite; 0 tells no step, and ``missing`` needs one."""
     require(h, "lipschitz", by=by, name="h")
     L = float(h.lipschitz())
-    if not 0 < L < math.inf:
-        raise ValueError(f"h.lipschitz() must be positive and finite, not {L!r}; pass the steps")
+    if not 0 <= L < math.inf:
+        raise ValueError(f"h.lipschitz() must be at least 0 and finite, not {L!r}")
+    if L == 0 and missing:
+        raise ValueError(f"h.lipschitz() is 0, so that {by} leaves {missing} open: pass {missing}=")
     return L
 
 

@@ -30,4 +30,6 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name):
+    if name.endswith("_triton"):
+        pytest.importorskip("triton", reason="Triton comes with the CUDA builds of torch only")
     assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -92,6 +92,7 @@ def test_sparse_inverse_covariance(monkeypatch):
     assert names["true_edges"] == names["p"] - 1
     assert names["on_support"] < 1e-6
     assert names["elsewhere"] <= 1 + 1e-6
+    assert names["difference"] < 1e-7
 
 
 def test_lasso(capsys, monkeypatch):

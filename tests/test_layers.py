@@ -31,7 +31,9 @@ ALGORITHMS = {
     "sparse_regression",
     "inverse_covariance",
     "bilevel",
+    "sketch",
     "lowrank",
+    "nystrom_approximation",
     "krylov",
 }
 NESTING_SOLVES: set[str] = set()  # algorithms that run an inner solve, and may import `iteration` for it

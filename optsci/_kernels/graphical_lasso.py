@@ -58,15 +58,18 @@ def newton_direction(
             if X[i, j] != 0 or abs(S[i, j] - W[i, j]) > weights[i, j]:
                 rows[count], columns[count] = i, j
                 count += 1
-    size = 0.0
+    size, column = 0.0, np.empty(p)
     for sweep in range(max_sweeps):
-        change = 0.0
+        change, held = 0.0, -1
         for k in range(count):
             i, j = rows[k], columns[k]
-            product = 0.0  # (W D W)_ij
-            w = W[i]
-            for l in range(p):
-                product += w[l] * U[l, j]
+            if i != held:  # column i of D W, side by side in memory; kept up to date below
+                held = i
+                for r in range(p):
+                    column[r] = U[r, i]
+            product, w = 0.0, W[j]  # (W D W)_ij
+            for r in range(p):
+                product += w[r] * column[r]
             a = W[i, i] * W[i, i] if i == j else W[i, j] * W[i, j] + W[i, i] * W[j, j]
             b = S[i, j] - W[i, j] + product
             x = X[i, j] + D[i, j]
@@ -77,14 +80,15 @@ def newton_direction(
             size += abs(D[i, j] + step) - abs(D[i, j])
             change += abs(step)
             D[i, j] += step
-            w = W[j]
-            for l in range(p):
-                U[i, l] += step * w[l]
+            for r in range(p):
+                U[i, r] += step * w[r]
+            column[i] += step * w[i]
             if i != j:
                 D[j, i] += step
                 w = W[i]
-                for l in range(p):
-                    U[j, l] += step * w[l]
+                for r in range(p):
+                    U[j, r] += step * w[r]
+                column[j] += step * w[i]
         if change <= accuracy * size:
             return sweep + 1
     return max_sweeps

@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_finite, as_scalar, require_finite, require_fit
+from optsci._tensor import as_finite, as_scalar, euclidean_norm, require_finite, require_fit, require_step
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import Box, _within
 
@@ -65,6 +65,7 @@ class Hyperslab:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return _onto_slab(x, self.a, self.lower, self.upper)
 
     __rmul__ = scaled
@@ -101,6 +102,7 @@ class Halfspace:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return _onto_slab(x, self.a, -torch.inf, self.b)
 
     __rmul__ = scaled
@@ -137,6 +139,7 @@ class Hyperplane:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return _onto_slab(x, self.a, self.b, self.b)
 
     __rmul__ = scaled
@@ -175,16 +178,17 @@ class Affine:
             raise ValueError(f"b must have shape ({A.shape[0]},), as A has {A.shape[0]} rows, got {tuple(b.shape)}")
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "b", b)
-        residual = torch.linalg.vector_norm(A @ (self._inverse @ b) - b).item()
-        if residual > 1e3 * torch.finfo(A.dtype).eps * sum(A.shape) * max(torch.linalg.vector_norm(b).item(), 1e-300):
+        residual = euclidean_norm(A @ (self._inverse @ b) - b).item()
+        if residual > 1e3 * torch.finfo(A.dtype).eps * sum(A.shape) * max(euclidean_norm(b).item(), 1e-300):
             raise ValueError(f"A x = b has no solution: the best x leaves a residual of norm {residual:.3g}")
 
     def __call__(self, x: Tensor) -> Tensor:
-        moved = torch.linalg.vector_norm(self._correction(x), dim=-1)
-        return _within(moved, x, torch.linalg.vector_norm(x, dim=-1), x.shape[-1])
+        moved = euclidean_norm(self._correction(x), dim=-1)
+        return _within(moved, x, euclidean_norm(x, dim=-1), x.shape[-1])
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         x = x - self._correction(x)
         return x - self._correction(x)
 
@@ -227,11 +231,12 @@ class Graph:
         object.__setattr__(self, "A", _matrix(self.A))
 
     def __call__(self, x: Tensor) -> Tensor:
-        moved = torch.linalg.vector_norm(x - self.prox(x, 1.0), dim=-1)
-        return _within(moved, x, torch.linalg.vector_norm(x, dim=-1), x.shape[-1])
+        moved = euclidean_norm(x - self.prox(x, 1.0), dim=-1)
+        return _within(moved, x, euclidean_norm(x, dim=-1), x.shape[-1])
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         A, (m, n) = self.A, self.A.shape
         _require_length(x, n + m, A, "A")
         start, image = x[..., :n], x[..., n:]
@@ -254,10 +259,8 @@ class Graph:
 
 def _slab(x: Tensor, a: Tensor, lower: float | Tensor, upper: float | Tensor) -> Tensor:
     _require_vectors(x, a, "a")
-    t, length = x @ a, torch.linalg.vector_norm(a)
-    return _within(
-        (t - t.clamp(min=lower).clamp(max=upper)).abs() / length, x, torch.linalg.vector_norm(x, dim=-1), len(a)
-    )
+    t, length = x @ a, euclidean_norm(a)
+    return _within((t - t.clamp(min=lower).clamp(max=upper)).abs() / length, x, euclidean_norm(x, dim=-1), len(a))
 
 
 def _onto_slab(x: Tensor, a: Tensor, lower: float | Tensor, upper: float | Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import require_fit
+from optsci._tensor import euclidean_norm, require_fit, require_step
 from optsci.functions.affine_sets import _normal, _number, _require_vectors, _slab
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import Box, _within
@@ -67,12 +67,13 @@ class BoxSection:
 
     def __call__(self, x: Tensor) -> Tensor:
         _require_vectors(x, self.a, "a")
-        scale = torch.linalg.vector_norm(x, dim=-1)
+        scale = euclidean_norm(x, dim=-1)
         off = torch.maximum(self.lower - x, x - self.upper).amax(-1)
         return _within(off, x, scale, 1) + _slab(x, self.a, self.b, self.b)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         _require_vectors(x, self.a, "a")
         require_fit(self.lower, x, "lower")
         require_fit(self.upper, x, "upper")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, positive_scalar, require_finite, require_fit
+from optsci._tensor import as_coefficient, as_float, positive_scalar, require_finite, require_fit, require_step
 from optsci.protocols import require
 
 Prox = Callable[[Tensor, float | Tensor], Tensor]
@@ -77,13 +77,18 @@ class Scaled:
     def prox(self) -> Prox:
         """``prox(x, step) = f.prox(x, scale * step)``."""
         prox = self.f.prox
-        return lambda x, step: prox(x, self.scale * step)
+
+        def rescaled(x: Tensor, step: float | Tensor) -> Tensor:
+            require_step(step, x)
+            return prox(x, self.scale * step)
+
+        return rescaled
 
     @property
     def lipschitz(self) -> Callable[[], float]:
         """``lipschitz() = scale * f.lipschitz()``."""
         lipschitz = self.f.lipschitz
-        return lambda: float(self.scale) * lipschitz()
+        return lambda: as_float(self.scale) * lipschitz()
 
     @property
     def like(self) -> Tensor:
@@ -133,7 +138,12 @@ class Translated:
     def prox(self) -> Prox:
         """``prox(x, step) = shift + f.prox(x - shift, step)``."""
         prox = self.f.prox
-        return lambda x, step: self.shift + prox(self._translate(x), step)
+
+        def translated(x: Tensor, step: float | Tensor) -> Tensor:
+            require_step(step, x)
+            return self.shift + prox(self._translate(x), step)
+
+        return translated
 
     @property
     def lipschitz(self) -> Callable[[], float]:
@@ -252,7 +262,7 @@ class Conjugate:
 
     def prox(self, u: Tensor, step: float | Tensor) -> Tensor:
         """``u - step * f.prox(u / step, 1 / step)``, of the shape of ``u``."""
-        require_fit(step, u, "step", of="u")
+        require_step(step, u, of="u")
         return u - step * self.f.prox(u / step, 1 / step)
 
     @property
@@ -306,12 +316,12 @@ class MoreauEnvelope:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x + s/(s + t) (f.prox(x, s + t) - x)``, of the shape of ``x``."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return x + step / (step + self.step) * (self.f.prox(x, step + self.step) - x)
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``1/t``."""
-        return 1 / float(self.step)
+        return 1 / as_float(self.step)
 
     __add__ = added
     __rmul__ = scaled

@@ -14,7 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_finite, require_finite, require_fit, require_positive
+from optsci._tensor import (
+    as_coefficient,
+    as_finite,
+    euclidean_norm,
+    require_finite,
+    require_fit,
+    require_positive,
+    require_step,
+)
 from optsci.functions.calculus import Gradient, Prox, added, scaled
 from optsci.operators import Matrix, as_operator
 from optsci.protocols import require
@@ -64,7 +72,12 @@ class Precomposed:
     def prox(self) -> Prox:
         """``prox(x, step) = (f.prox(scale x + shift, scale^2 step) - shift) / scale``."""
         prox = self.f.prox
-        return lambda x, step: (prox(self._map(x), self.scale * self.scale * step) - self.shift) / self.scale
+
+        def composed(x: Tensor, step: float | Tensor) -> Tensor:
+            require_step(step, x)
+            return (prox(self._map(x), self.scale * self.scale * step) - self.shift) / self.scale
+
+        return composed
 
     @property
     def lipschitz(self) -> Any:
@@ -127,6 +140,7 @@ class TightFrame:
         prox = self.f.prox
 
         def composed(x: Tensor, step: float | Tensor) -> Tensor:
+            require_step(step)
             Lx = self.L(x)
             return x + self.L.T(prox(Lx, self.nu * step) - Lx) / self.nu
 
@@ -177,12 +191,13 @@ class Epicomposition:
 
     def __call__(self, x: Tensor) -> Tensor:
         y = self.L.T(x) / self.nu
-        away = torch.linalg.vector_norm(x - self.L(y))
-        inside = away <= 64 * torch.finfo(x.dtype).eps * (1 + torch.linalg.vector_norm(x))
+        away = euclidean_norm(x - self.L(y))
+        inside = away <= 64 * torch.finfo(x.dtype).eps * (1 + euclidean_norm(x))
         return torch.where(inside, self.f(y), torch.inf)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``L f.prox(L^T x / nu, step / nu)``."""
+        require_step(step)
         return self.L(self.f.prox(self.L.T(x) / self.nu, step / self.nu))
 
     __rmul__ = scaled

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optsci._tensor import euclidean_norm, require_step
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import Nonnegative, _indicator, _within
 from optsci.protocols import require
@@ -40,6 +41,7 @@ class Nonpositive:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return x.clamp(max=0)
 
     @property
@@ -73,10 +75,11 @@ class SecondOrderCone:
     def __call__(self, x: Tensor) -> Tensor:
         t, _, norm = self._split(x)
         # Half the excess is what the projection moves t, and x by as much.
-        return _within(((norm - t) / 2**0.5).squeeze(-1), x, torch.linalg.vector_norm(x, dim=-1), x.shape[-1])
+        return _within(((norm - t) / 2**0.5).squeeze(-1), x, euclidean_norm(x, dim=-1), x.shape[-1])
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         t, rest, norm = self._split(x)
         inside, opposite = norm <= t, norm <= -t
         height = (t + norm) / 2
@@ -95,7 +98,7 @@ class SecondOrderCone:
         if x.dim() == 0 or x.shape[-1] == 0:
             raise ValueError(f"x must be a vector (t, x), or a batch of them, got shape {tuple(x.shape)}")
         t, rest = x[..., :1], x[..., 1:]
-        return t, rest, torch.linalg.vector_norm(rest, dim=-1, keepdim=True)
+        return t, rest, euclidean_norm(rest, dim=-1, keepdim=True)
 
     __rmul__ = scaled
 
@@ -129,11 +132,12 @@ class ExponentialCone:
     """
 
     def __call__(self, x: Tensor) -> Tensor:
-        moved = torch.linalg.vector_norm(x - self.prox(x, 1.0), dim=-1)
-        return _within(moved, x, torch.linalg.vector_norm(x, dim=-1), 3)
+        moved = euclidean_norm(x - self.prox(x, 1.0), dim=-1)
+        return _within(moved, x, euclidean_norm(x, dim=-1), 3)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         if x.dim() == 0 or x.shape[-1] != 3:
             raise ValueError(f"x must hold triples (r, s, t) along its last dimension, got shape {tuple(x.shape)}")
         r, s, t = x.unbind(-1)
@@ -178,11 +182,12 @@ class PolarCone:
         require(self.cone, "prox", by="PolarCone", name="cone")
 
     def __call__(self, x: Tensor) -> Tensor:
-        moved = torch.linalg.vector_norm(self.cone.prox(x, 1.0), dim=-1)
-        return _within(moved, x, torch.linalg.vector_norm(x, dim=-1), x.shape[-1])
+        moved = euclidean_norm(self.cone.prox(x, 1.0), dim=-1)
+        return _within(moved, x, euclidean_norm(x, dim=-1), x.shape[-1])
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         x = x - self.cone.prox(x, 1.0)
         return x - self.cone.prox(x, 1.0)  # the rounding error of a long projection may leave the polar cone
 

@@ -15,7 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_tensor, nonnegative_scalar, require_entries, require_fit, require_nonnegative
+from optsci._tensor import (
+    as_tensor,
+    nonnegative_scalar,
+    require_entries,
+    require_fit,
+    require_floating,
+    require_nonnegative,
+    require_step,
+)
 from optsci.functions.calculus import added, scaled
 
 
@@ -26,7 +34,7 @@ class CrossEntropy:
     .. math:: z = \operatorname{prox}_{s f}(v): \quad z + l \operatorname{softmax}(z) = v + l p, \qquad l = s w
 
     For a given logsumexp(z) every entry of :math:`l \operatorname{softmax}(z)` is a value of Lambert's function, and
-    that one number makes their sum equal to l: Newton's method, safeguarded in a bracket of length l.
+    that one number makes their sum equal to l: by Newton's method, from the side where it is monotone.
 
     Args:
         targets: labels (...,), whole numbers from 0, of the classes; or the probabilities p of the classes
@@ -77,12 +85,13 @@ class CrossEntropy:
 
     def grad(self, x: Tensor) -> Tensor:
         """``weight (softmax(x) - p)``."""
-        return self.weight * (x.softmax(-1) - self._probabilities(x))
+        p = self._probabilities(x)
+        return self.weight * (x.softmax(-1) - p)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a scalar equation for every item; ``step`` may differ from item to item."""
         p = self._probabilities(x)
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         size = step * self.weight * torch.ones_like(x[..., :1])
         zero = size == 0
         size = torch.where(zero, 1, size)
@@ -107,6 +116,7 @@ class CrossEntropy:
 
     def _probabilities(self, x: Tensor) -> Tensor:
         require_entries(x)
+        require_floating(x)
         if self.targets.is_floating_point():
             require_fit(self.targets, x, "targets")
             if self.targets.shape[-1] != x.shape[-1]:
@@ -125,19 +135,14 @@ class CrossEntropy:
 def _softmax_after_step(u: Tensor, size: Tensor) -> Tensor:
     """``q = softmax(z)`` where ``z + size q = u``: ``size q_c = W(exp(u_c + log size - L))``, ``L = logsumexp(z)``."""
     c = u + size.log()
-    high = u.logsumexp(-1, keepdim=True)
-    low = high - size
-    L = low
-    for k in range(40):
+    # The sum of the values falls with L and is convex: from the left Newton's method is monotone.
+    L = u.logsumexp(-1, keepdim=True) - size
+    for _ in range(20):
         # exp(y) + y = c - L, for y = log(size q); both starts lie above the root, from where Newton's method falls.
         target = c - L
         y = torch.where(target > 1, target.clamp(min=1).log(), target)
-        for _ in range(6):
+        for _ in range(5):
             y = y - (y.exp() + y - target) / (y.exp() + 1)
         parts = y.exp()
-        excess = parts.sum(-1, keepdim=True) - size  # convex and decreasing in L
-        low, high = torch.where(excess > 0, L, low), torch.where(excess > 0, high, L)
-        newton = L + excess / (parts / (1 + parts)).sum(-1, keepdim=True)
-        middle = low + (high - low) / 2
-        L = torch.where((newton > low) & (newton < high) & (k % 4 != 3), newton, middle)
+        L = L + (parts.sum(-1, keepdim=True) - size) / (parts / (1 + parts)).sum(-1, keepdim=True)
     return parts / parts.sum(-1, keepdim=True)

@@ -19,10 +19,12 @@ from optsci._tensor import (
     as_finite,
     as_scalar,
     as_tensor,
+    euclidean_norm,
     require_entries,
     require_finite,
     require_fit,
     require_positive,
+    require_step,
 )
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import _indicator, _largest, _within
@@ -77,6 +79,7 @@ class Binary:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         self._require_fit(x)
         below = x - self.lower <= self.upper - x
         return _keep_nan(torch.where(below, self.lower, self.upper), x)
@@ -128,6 +131,7 @@ class Codebook:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return _keep_nan(self._nearest(x), x)
 
     def lmo(self, d: Tensor) -> Tensor:
@@ -186,12 +190,13 @@ class SparseSimplex:
     def __call__(self, x: Tensor) -> Tensor:
         require_entries(x)
         few = x.count_nonzero(-1) <= self.keep
-        size = torch.linalg.vector_norm(x, dim=-1)
+        size = euclidean_norm(x, dim=-1)
         off = torch.maximum((-x).amax(-1), (x.sum(-1) - self.total).abs() / min(self.keep, x.shape[-1]) ** 0.5)
         return _indicator(few.all(), x) + _within(off, x, size, x.shape[-1])
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         require_entries(x)
         kept = _largest(x, self.keep)
         # Entries are compared with the largest, so that rounding is relative to what stays.

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_fit, require_nonnegative
+from optsci._tensor import as_float, as_scalar, require_nonnegative, require_step
 from optsci.functions.calculus import added, scaled
 from optsci.protocols import require
 
@@ -51,7 +51,7 @@ class Distance:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Towards the projection, by at most ``step * weight``."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         away = x - self.C.prox(x, 1.0)
         square = away.square().sum()
         inside = square == 0
@@ -98,12 +98,13 @@ class SquaredDistance:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Mean of x and its projection."""
+        require_step(step, x)
         projection = self.C.prox(x, 1.0)
         return projection + (x - projection) / (1 + step * self.weight)
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight``."""
-        return float(self.weight)
+        return as_float(self.weight)
 
     __add__ = added
     __rmul__ = scaled

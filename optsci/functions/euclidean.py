@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, nonnegative_scalar, require_fit, require_positive
+from optsci._tensor import as_scalar, euclidean_norm, nonnegative_scalar, require_positive, require_step
 from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import _indicator
 
@@ -47,7 +47,7 @@ class L2:
         object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.weight * torch.linalg.vector_norm(x, dim=-1).sum()
+        return self.weight * euclidean_norm(x, dim=-1).sum()
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Block soft threshold; ``step`` may differ from vector to vector."""
@@ -90,6 +90,7 @@ class L2Ball:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return _project(x, self.radius, -1)
 
     def lmo(self, d: Tensor) -> Tensor:
@@ -131,16 +132,16 @@ class CubedL2:
         object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.weight * torch.linalg.vector_norm(x, dim=-1).pow(3).sum()
+        return self.weight * euclidean_norm(x, dim=-1).pow(3).sum()
 
     def grad(self, x: Tensor) -> Tensor:
         """``3 weight ||x|| x``."""
-        return 3 * self.weight * torch.linalg.vector_norm(x, dim=-1, keepdim=True) * x
+        return 3 * self.weight * euclidean_norm(x, dim=-1, keepdim=True) * x
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Shrinks towards 0; ``step`` may differ from vector to vector."""
-        norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        require_fit(step, norms, "step")
+        norms = euclidean_norm(x, dim=-1, keepdim=True)
+        require_step(step, norms)
         return 2 * x / (1 + (1 + 12 * step * self.weight * norms).sqrt())
 
     __rmul__ = scaled
@@ -174,11 +175,12 @@ class L2Sphere:
         object.__setattr__(self, "radius", radius)
 
     def __call__(self, x: Tensor) -> Tensor:
-        norms = torch.linalg.vector_norm(x, dim=-1)
+        norms = euclidean_norm(x, dim=-1)
         return _indicator(((norms - self.radius).abs() <= self.radius * _slack(x, -1)).all(), x)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Nearest point of the sphere, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         first = torch.ones_like(x).cumsum(-1) == 1
         zero = (x == 0).all(-1, keepdim=True)
         return self.radius * _unit(torch.where(zero, first.to(x.dtype), x), -1)
@@ -187,8 +189,8 @@ class L2Sphere:
 
 
 def _shrink(x: Tensor, step: float | Tensor, weight: float | Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    require_fit(step, norms, "step")
+    norms = euclidean_norm(x, dim=dim, keepdim=True)
+    require_step(step, norms)
     threshold = step * weight
     # Norms below the threshold leave a factor of exactly 0; a group of zeros no 0/0, even in the gradient.
     norms = norms.clamp(min=torch.finfo(x.dtype).tiny).clamp(min=threshold)
@@ -196,7 +198,7 @@ def _shrink(x: Tensor, step: float | Tensor, weight: float | Tensor, dim: int | 
 
 
 def _project(x: Tensor, radius: float | Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
+    norms = euclidean_norm(x, dim=dim, keepdim=True)
     norms = norms.clamp(min=torch.finfo(x.dtype).tiny).clamp(min=radius)
     return x * (radius / norms)  # a factor of exactly 1 inside
 
@@ -205,12 +207,12 @@ def _unit(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """``x / ||x||``, 0 where that is 0; scaled first, for squares of small and large entries leave the range."""
     largest = x.abs().amax(dim=dim, keepdim=True).detach()
     x = x / torch.where(largest == 0, 1, largest)
-    norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
+    norms = euclidean_norm(x, dim=dim, keepdim=True)
     return x / torch.where(largest == 0, 1, norms)
 
 
 def _in_balls(x: Tensor, radius: float | Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    norms = torch.linalg.vector_norm(x, dim=dim)
+    norms = euclidean_norm(x, dim=dim)
     return (norms <= radius * (1 + _slack(x, dim))).all()
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import positive_scalar, require_fit
+from optsci._tensor import positive_scalar, require_step
 from optsci.functions.calculus import scaled
 
 
@@ -59,7 +59,7 @@ class MCP:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The better of the minimisers on the curved and on the flat part."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r, end = x.abs(), self.gamma * self.weight
         curvature = 1 - step / self.gamma * torch.ones_like(x)
         convex = curvature > 0
@@ -110,7 +110,7 @@ class SCAD:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The best of the minimisers on the three parts."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r, w, a = x.abs(), self.weight, self.a
         linear = (r - step * w).clamp(min=0).clamp(max=w)
         slope = (a - 1 - step) * torch.ones_like(x)
@@ -158,7 +158,7 @@ class LogSum:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The better of 0 and the larger stationary point."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r = x.abs()
         width = 2 * (step * self.weight * torch.ones_like(x)).sqrt()
         real = ~(r + self.epsilon <= width)  # NaN passes
@@ -204,7 +204,7 @@ class CappedL1:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The better of the minimisers on the two parts."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r = x.abs()
         shrunk = (r - step * self.weight).clamp(min=0).clamp(max=self.cap)
         return _best(x, step, self._penalty, shrunk, r.clamp(min=self.cap))
@@ -249,7 +249,7 @@ class TransformedL1:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The better of 0 and the stationary point of largest magnitude."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         r, a = x.abs(), self.a
         cosine = 1 - 27 * step * self.weight * a * (a + 1) / (2 * (a + r).pow(3))
         real = ~(cosine <= -1)  # NaN passes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar
+from optsci._tensor import euclidean_norm, nonnegative_scalar, require_step
 from optsci.functions.calculus import added, scaled
 from optsci.functions.euclidean import _in_balls, _project, _shrink, _slack, _unit
 from optsci.functions.indicators import _indicator
@@ -52,7 +52,7 @@ class GroupL2:
         object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.weight * torch.linalg.vector_norm(x, dim=self.dim).sum()
+        return self.weight * euclidean_norm(x, dim=self.dim).sum()
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Block soft threshold; ``step`` may differ from group to group."""
@@ -98,6 +98,7 @@ class GroupL2Ball:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return _project(x, self.radius, self.dim)
 
     def lmo(self, d: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ class SparseGroup:
         object.__setattr__(self, "l2", nonnegative_scalar(self.l2, "l2"))
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.l1 * x.abs().sum() + self.l2 * torch.linalg.vector_norm(x, dim=-1).sum()
+        return self.l1 * x.abs().sum() + self.l2 * euclidean_norm(x, dim=-1).sum()
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold, then shrink, in this order only; ``step`` may differ from row to row."""
@@ -190,6 +191,7 @@ class SparseGroupBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         u = _soft_threshold(x, 1.0, self.l1)
         inside = torch.linalg.vector_norm(u.detach(), dim=-1, keepdim=True) <= self.l2
         boxed = x.clamp(min=-self.l1).clamp(max=self.l1)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from math import isfinite
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_tensor, require_fit
+from optsci._tensor import as_coefficient, as_tensor, require_fit, require_floating, require_step
 from optsci.functions.calculus import added, scaled
 
 
@@ -63,6 +64,7 @@ class Box:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         self._require_fit(x)
         return x.clamp(min=self.lower).clamp(max=self.upper)
 
@@ -132,7 +134,7 @@ class BoxSupport:
         """``x - clip(x, step * lower, step * upper)``; ``step`` may differ from entry to entry."""
         require_fit(self.lower, x, "lower")
         require_fit(self.upper, x, "upper")
-        require_fit(step, x, "step")
+        require_step(step, x)
         return x - x.clamp(min=_times(step, self.lower)).clamp(max=_times(step, self.upper))
 
     @property
@@ -158,6 +160,7 @@ class Nonnegative:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return x.clamp(min=0)
 
     @property
@@ -204,6 +207,7 @@ class Sparsity:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return torch.where(self.mask(x.abs()), x, 0)
 
     def mask(self, scores: Tensor) -> Tensor:
@@ -255,6 +259,7 @@ class NM:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return torch.where(self.mask(x.abs()), x, 0)
 
     def mask(self, scores: Tensor) -> Tensor:
@@ -275,6 +280,7 @@ class NM:
 
 
 def _indicator(inside: Tensor, x: Tensor) -> Tensor:
+    require_floating(x)
     return x.new_zeros(()).masked_fill(~inside, torch.inf)
 
 
@@ -309,8 +315,25 @@ def _largest(scores: Tensor, count: int) -> Tensor:
     if count >= scores.shape[-1]:
         return torch.ones_like(scores, dtype=torch.bool)
     # A threshold and a count of the ties takes half the time of a stable sort, a quarter on one long row.
-    threshold = scores.topk(count, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+    threshold = _smallest_kept(scores, count)
     above = ~(scores <= threshold)
     tied = scores == threshold
     room = count - above.sum(-1, keepdim=True)
     return above | (tied & (tied.cumsum(-1, dtype=torch.int32) <= room))
+
+
+def _smallest_kept(scores: Tensor, count: int) -> Tensor:
+    """The ``count``-th largest score along the last dimension, NaN above all numbers; the dimension stays.
+
+    NumPy's partition is vectorised: on a processor it takes a tenth of the time of ``topk``.
+    """
+    if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
+        try:
+            values = scores.detach().numpy()
+        except RuntimeError:  # a transform of torch.func, whose tensors have no memory of their own
+            pass
+        else:
+            position = scores.shape[-1] - count
+            kept = np.partition(values, position, axis=-1)[..., position : position + 1]
+            return torch.from_numpy(np.ascontiguousarray(kept))
+    return scores.topk(count, dim=-1, sorted=False).values.amin(-1, keepdim=True)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optsci._tensor import require_step
 from optsci.functions.calculus import scaled
 from optsci.protocols import require
 
@@ -68,6 +69,7 @@ class Intersection:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """The last point of Dykstra's algorithm, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         corrections = [torch.zeros_like(x) for _ in self.sets]
         for _ in range(self.sweeps):
             for k, one in enumerate(self.sets):

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_finite, require_fit
+from optsci._tensor import as_finite, require_fit, require_step
 from optsci.functions.calculus import scaled
+from optsci.functions.indicators import _indicator
 
 
 def isotonic_regression(x: Tensor) -> Tensor:
@@ -47,10 +48,11 @@ class MonotoneCone:
     """
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x.new_zeros(()).masked_fill(~(x[..., 1:] >= x[..., :-1]).all(), torch.inf)
+        return _indicator((x[..., 1:] >= x[..., :-1]).all(), x)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return isotonic_regression(x)
 
     __rmul__ = scaled
@@ -93,10 +95,11 @@ class Permutahedron:
         excess = (x.sort(dim=-1, descending=True).values - self.w).cumsum(-1)
         slack = 64 * torch.finfo(x.dtype).eps * self.w.abs().sum() * len(self.w) ** 0.5
         inside = (excess <= slack).all() & (excess[..., -1] >= -slack).all()
-        return x.new_zeros(()).masked_fill(~inside, torch.inf)
+        return _indicator(inside, x)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         self._require_length(x)
         order = decreasing_order(x)
         u = x.gather(-1, order).double()  # what is left of u is small, where u may be large
@@ -154,7 +157,7 @@ class PermutahedronSupport:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Isotonic regression of the sorted entries; ``step`` may differ from vector to vector."""
         Permutahedron(self.w)._require_length(x)
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         order = decreasing_order(x)
         return torch.zeros_like(x).scatter(-1, order, -isotonic_regression(step * self.w - x.gather(-1, order)))
 

@@ -16,7 +16,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar, require_fit
+from optsci._tensor import nonnegative_scalar, require_floating, require_step
 from optsci.functions._root import decreasing_root
 from optsci.functions.calculus import scaled
 from optsci.functions.euclidean import _slack
@@ -57,7 +57,7 @@ class SquaredKSupport:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Shrink the large entries, threshold the others; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         scale = torch.zeros_like(x[..., :1]) + step * self.weight
         return torch.where(scale > 0, _shrunk(x, torch.where(scale > 0, scale, 1), self.k), x)
 
@@ -107,7 +107,7 @@ class KSupport:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x`` less its projection on a ball of the dual norm; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         radius = torch.zeros_like(x[..., :1]) + step * self.weight
         within, x_left, scale = _excess(x, radius, self.k)
         return torch.where(within, 0, torch.where(radius == 0, x, _shrunk(x_left, scale, self.k)))
@@ -155,6 +155,7 @@ class LargestL2Ball:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         radius = torch.zeros_like(x[..., :1]) + self.radius
         within, x_left, scale = _excess(x, radius, self.k)
         return torch.where(within, x, torch.where(radius == 0, 0 * x, _removed(x_left, scale, self.k)))
@@ -212,7 +213,7 @@ class SquaredLargestL2:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Lowers the largest entries; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         scale = torch.zeros_like(x[..., :1]) + step * self.weight
         return torch.where(scale > 0, _removed(x, 1 / torch.where(scale > 0, scale, 1), self.k), x)
 
@@ -231,6 +232,7 @@ def _require_count(k: int) -> None:
 
 def _largest_norm(x: Tensor, k: int) -> Tensor:
     """Euclidean norm (..., 1) of the ``k`` largest entries, the dual norm."""
+    require_floating(x)
     largest = x.abs().topk(min(k, x.shape[-1]), dim=-1).values
     return torch.linalg.vector_norm(largest, dim=-1, keepdim=True)
 
@@ -298,5 +300,9 @@ def _excess(x: Tensor, radius: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         low, high = (size - radius) / radius, _squared_norm(x, k).sqrt() / radius
     # What the prox removes lies on the sphere of the dual norm. In the inverse of the scale the equation is nearly
     # linear, and linear for k = 1 and k = n.
-    inverse = decreasing_root(lambda t: 1 - radius / _largest_norm(_removed(x, 1 / t, k), k), low, high)
+
+    def short(inverse: Tensor) -> Tensor:
+        return 1 - radius / _largest_norm(_removed(x, 1 / inverse, k), k)
+
+    inverse = decreasing_root(short, low, high, steps=32)
     return within, x, 1 / torch.maximum(inverse, low / 2)

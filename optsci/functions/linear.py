@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, nonnegative_scalar, require_finite, require_fit
+from optsci._tensor import (
+    as_coefficient,
+    nonnegative_scalar,
+    require_finite,
+    require_fit,
+    require_floating,
+    require_step,
+)
 from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import Box
 
@@ -28,15 +35,17 @@ class Zero:
     """
 
     def __call__(self, x: Tensor) -> Tensor:
+        require_floating(x)
         return x.new_zeros(())
 
     def grad(self, x: Tensor) -> Tensor:
         """``0``, of the shape of ``x``."""
+        require_floating(x)
         return 0 * x
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """A copy of ``x``."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return x.clone()
 
     def lipschitz(self) -> float:
@@ -87,7 +96,7 @@ class Linear:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x - step * c``; ``step`` may differ from entry to entry."""
         require_fit(self.c, x, "c")
-        require_fit(step, x, "step")
+        require_step(step, x)
         return x - step * self.c
 
     def lipschitz(self) -> float:
@@ -131,7 +140,7 @@ class NonnegativeL1:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Threshold from below; ``step`` may differ from entry to entry."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return (x - step * self.weight).clamp(min=0)
 
     @property

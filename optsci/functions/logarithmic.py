@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, positive_scalar, require_fit, require_nonnegative
+from optsci._tensor import as_coefficient, positive_scalar, require_fit, require_nonnegative, require_step
 from optsci.functions.calculus import added, scaled
 
 
@@ -50,7 +50,7 @@ class NegativeLog:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Positive root of ``p^2 - x p = step * weight``."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return _positive_root(x, step * self.weight)
 
     __add__ = added
@@ -100,7 +100,7 @@ class KullbackLeibler:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Nonnegative root of ``p^2 - (x - l) p = l b``."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         require_fit(self.counts, x, "counts")
         size = step * self.weight
         return _positive_root(x - size, size * self.counts)
@@ -143,7 +143,7 @@ class Entropy:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of ``p + l log(p) + l = x``, by Newton's method for its logarithm."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         size = step * self.weight * torch.ones_like(x)
         c = x / size - 1 - size.log()
         fixed = c.detach()
@@ -194,7 +194,7 @@ class Power:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a scalar equation for every entry."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         tiny = torch.finfo(x.dtype).tiny
         zero = x.abs() < tiny ** min(1.0, self.q - 1) if self.q < 2 else x == 0  # the result underflows, or is 0
         slope = step * self.weight * self.q * torch.ones_like(x)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_finite, require_finite, require_fit
+from optsci._tensor import as_coefficient, as_finite, require_finite, require_fit, require_floating, require_step
 from optsci.functions.calculus import Prox, added, scaled
 from optsci.linalg import largest_eigenvalue, require_symmetric
 from optsci.linear_maps import BatchMatrix
@@ -76,6 +76,7 @@ class LeastSquares:
         return self._prox
 
     def _prox(self, x: Tensor, step: float | Tensor) -> Tensor:
+        require_step(step)
         residual, adjoint, solve = self._residual(x), self.A.T, self._resolvent
         m, n = self.A.shape
         return x - step * (solve(adjoint(residual), step) if n <= m else adjoint(solve(residual, step)))
@@ -151,6 +152,7 @@ class Quadratic:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x - step (x Q - c) (I + step Q)^{-1}``, of the shape of ``x``; ``step`` is a single number."""
+        require_step(step)
         columns = self.grad(x).reshape(-1, x.shape[-1]).mT
         return x - step * self._resolvent(columns, step).mT.reshape(x.shape)
 
@@ -255,6 +257,7 @@ class Autodiff:
 
     def grad(self, x: Tensor) -> Tensor:
         """The gradient, of the shape of ``x``; itself differentiable."""
+        require_floating(x)
         return torch.func.grad(self.f)(x)
 
     __add__ = added

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import positive_scalar, require_fit
+from optsci._tensor import positive_scalar, require_step
 from optsci.functions.calculus import scaled
 
 
@@ -49,7 +49,7 @@ class L0:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Hard threshold at ``sqrt(2 step weight)``; ties give 0."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return torch.where(x.square() <= 2 * step * self.weight, 0 * x, x)
 
     __rmul__ = scaled
@@ -85,7 +85,7 @@ class GroupL0:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Hard threshold of rows; ties give 0."""
         squares = x.square().sum(-1, keepdim=True) if x.dim() else x.square()
-        require_fit(step, squares, "step")
+        require_step(step, squares)
         return torch.where(squares <= 2 * step * self.weight, 0 * x, x)
 
     __rmul__ = scaled
@@ -121,7 +121,7 @@ class LHalf:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a cubic beyond the threshold, which gives 0 itself."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         size = step * self.weight * torch.ones_like(x)
         small = x.abs() <= 1.5 * size.pow(2 / 3)
         r = torch.where(small, 3 * size.pow(2 / 3), x.abs())
@@ -161,7 +161,7 @@ class LTwoThirds:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a quartic beyond the threshold, which gives 0 itself."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         double = 2 * step * self.weight * torch.ones_like(x)
         threshold = 2 * (double / 3).pow(0.75)
         small = x.abs() <= threshold

@@ -17,7 +17,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, nonnegative_scalar, require_positive
+from optsci._tensor import as_scalar, nonnegative_scalar, require_positive, require_step
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import _indicator
 from optsci.functions.spectral import map_singular_values, singular_values, spectral_prox, spectral_slack
@@ -95,6 +95,7 @@ class SpectralBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return map_singular_values(lambda s: s.clamp(max=self.radius), x, lambda s: (s <= self.radius).all(-1))
 
     def lmo(self, d: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ class Spectral:
         object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.weight * singular_values(x)[..., 0].sum()
+        return self.weight * singular_values(x)[..., :1].sum()
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Lowers the largest singular values to one level; ``step`` may differ from matrix to matrix."""
@@ -181,6 +182,7 @@ class NuclearBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return map_singular_values(
             lambda s: _capped(s, self.radius, self.radius), x, lambda s: s.sum(-1) <= self.radius
         )

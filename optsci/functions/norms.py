@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch  # noqa: F401, the examples in the docstrings use it
 from torch import Tensor
 
-from optsci._tensor import as_tensor, nonnegative_scalar, require_fit, require_nonnegative
+from optsci._tensor import as_float, as_tensor, nonnegative_scalar, require_fit, require_nonnegative, require_step
 from optsci.functions.calculus import MoreauEnvelope, added, scaled
 from optsci.functions.indicators import Box
 
@@ -129,12 +129,12 @@ class SquaredL2:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x / (1 + step * weight)``; ``step`` may differ from entry to entry."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return x / (1 + step * self.weight)
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight``."""
-        return float(self.weight)
+        return as_float(self.weight)
 
     @property
     def conjugate(self) -> SquaredL2 | Box:
@@ -191,6 +191,6 @@ class ElasticNet:
 
 
 def _soft_threshold(x: Tensor, step: float | Tensor, weight: float | Tensor) -> Tensor:
-    require_fit(step, x, "step")
+    require_step(step, x)
     threshold = step * weight
     return x - x.clamp(min=-threshold).clamp(max=threshold)

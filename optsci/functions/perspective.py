@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import positive_scalar, require_fit
+from optsci._tensor import positive_scalar, require_floating, require_step
 from optsci.functions._root import decreasing_root
 from optsci.functions.calculus import Prox, scaled
 from optsci.protocols import require
@@ -73,7 +73,7 @@ class Perspective:
 
     def _prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         _require_pair(x)
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         a, b = (x / step)[..., :-1], (x / step)[..., -1:]
         dual = self.f.conjugate
 
@@ -152,7 +152,7 @@ class QuadraticOverLinear:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a cubic equation for every vector; ``step`` may differ from vector to vector."""
         _require_pair(x)
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         size = step * self.weight * torch.ones_like(x[..., :1])
         with torch.no_grad():
             unit = torch.maximum(x.abs().amax(-1, keepdim=True), size)  # no cube overflows
@@ -189,3 +189,4 @@ def _row_values(f: Any, x: Tensor) -> Tensor:
 def _require_pair(x: Tensor) -> None:
     if x.dim() == 0 or x.shape[-1] < 2:
         raise ValueError(f"x must be (x, t), of at least two entries along its last dimension, got {tuple(x.shape)}")
+    require_floating(x)

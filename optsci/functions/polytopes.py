@@ -18,7 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_finite, as_scalar, require_entries, require_fit, require_nonnegative
+from optsci._tensor import (
+    as_finite,
+    as_scalar,
+    euclidean_norm,
+    require_entries,
+    require_fit,
+    require_nonnegative,
+    require_step,
+)
 from optsci.functions.box_section import _onto_section
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import _within
@@ -61,10 +69,11 @@ class CappedSimplex:
         require_entries(x)
         excess = (x.sum(-1) - self.k) / x.shape[-1] ** 0.5
         off = torch.maximum(torch.maximum(-x, x - 1).amax(-1), excess)
-        return _within(off, x, torch.linalg.vector_norm(x, dim=-1), x.shape[-1])
+        return _within(off, x, euclidean_norm(x, dim=-1), x.shape[-1])
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         require_entries(x)
         clipped = x.clamp(min=0).clamp(max=1)
         fits = clipped.sum(-1, keepdim=True) <= self.k
@@ -132,6 +141,7 @@ class TransportPolytope:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         self._require_fit(x)
         return _onto_polytope(x, self.r, self.c)
 
@@ -174,6 +184,7 @@ class Birkhoff:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         ones = _ones(x)
         return _onto_polytope(x, ones, ones)
 
@@ -194,7 +205,7 @@ def _in_polytope(x: Tensor, r: Tensor, c: Tensor) -> Tensor:
     m, n = x.shape[-2:]
     rows, columns = (x.sum(-1) - r).abs() / n**0.5, (x.sum(-2) - c).abs() / m**0.5
     off = torch.cat([rows, columns, (-x).flatten(-2)], dim=-1).amax(-1)
-    return _within(off, x, torch.linalg.vector_norm(x, dim=(-2, -1)), m * n)
+    return _within(off, x, euclidean_norm(x, dim=(-2, -1)), m * n)
 
 
 def _onto_polytope(x: Tensor, r: Tensor, c: Tensor) -> Tensor:

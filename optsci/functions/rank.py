@@ -17,7 +17,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar
+from optsci._tensor import nonnegative_scalar, require_step
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import _indicator
 from optsci.functions.spectral import map_singular_values, singular_values, spectral_prox, spectral_slack
@@ -96,6 +96,7 @@ class RankBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Truncated singular value decomposition, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         if self.rank >= min(x.shape[-2:]):
             return x.clone()
         return map_singular_values(lambda s: s * (torch.arange(s.shape[-1], device=s.device) < self.rank), x)
@@ -128,6 +129,7 @@ class Stiefel:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Orthogonal polar factor, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return map_singular_values(lambda s: 1 + 0 * s, x)
 
     __rmul__ = scaled

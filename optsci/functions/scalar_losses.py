@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar, positive_scalar, require_fit
+from optsci._tensor import as_float, nonnegative_scalar, positive_scalar, require_floating, require_step
 from optsci.functions.calculus import added, scaled
 from optsci.functions.indicators import Box
 
@@ -56,13 +56,13 @@ class Huber:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Shrunk where the result is in the quadratic part, shifted elsewhere."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         size = step * self.weight
         return x - size * (x / (1 + size)).clamp(min=-self.delta).clamp(max=self.delta)
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight``."""
-        return float(self.weight)
+        return as_float(self.weight)
 
     __add__ = added
     __rmul__ = scaled
@@ -97,7 +97,7 @@ class Hinge:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Up to the margin of 1, by at most ``step * weight``."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return torch.where(x >= 1, x, (x + step * self.weight).clamp(max=1))
 
     __add__ = added
@@ -135,13 +135,13 @@ class SquaredHinge:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Towards the margin of 1."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         size = 2 * step * self.weight
         return torch.where(x >= 1, x, (x + size) / (1 + size))
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``2 weight``."""
-        return 2 * float(self.weight)
+        return 2 * as_float(self.weight)
 
     __add__ = added
     __rmul__ = scaled
@@ -171,6 +171,7 @@ class LogisticLoss:
         object.__setattr__(self, "weight", nonnegative_scalar(self.weight, "weight"))
 
     def __call__(self, x: Tensor) -> Tensor:
+        require_floating(x)
         return -self.weight * torch.nn.functional.logsigmoid(x).sum()
 
     def grad(self, x: Tensor) -> Tensor:
@@ -179,7 +180,7 @@ class LogisticLoss:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Root of a scalar equation for every entry."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         size = step * self.weight * torch.ones_like(x)
         v, fixed = x.detach(), size.detach()
         low, high, p = v, v + fixed, v + fixed / 2
@@ -196,7 +197,7 @@ class LogisticLoss:
 
     def lipschitz(self) -> float:
         """Lipschitz constant of the gradient, ``weight / 4``."""
-        return float(self.weight) / 4
+        return as_float(self.weight) / 4
 
     __add__ = added
     __rmul__ = scaled
@@ -235,7 +236,7 @@ class Pinball:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold with two sides."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         size = step * self.weight
         return x - x.clamp(min=-size * (1 - self.quantile)).clamp(max=size * self.quantile)
 
@@ -281,7 +282,7 @@ class EpsilonInsensitive:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold outside the tube, which it does not enter."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         inside = x.clamp(min=-self.epsilon).clamp(max=self.epsilon)
         outside, size = x - inside, step * self.weight
         return inside + (outside - outside.clamp(min=-size).clamp(max=size))
@@ -317,7 +318,7 @@ class SumPositive:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Positive entries fall by ``step * weight``, to 0 at the least."""
-        require_fit(step, x, "step")
+        require_step(step, x)
         return x - x.clamp(min=0).clamp(max=step * self.weight)
 
     @property

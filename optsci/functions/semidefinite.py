@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_positive
+from optsci._tensor import as_scalar, require_positive, require_step
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import _indicator
-from optsci.functions.spectral import eigen_prox, eigenvalues, map_eigenvalues, spectral_slack
+from optsci.functions.spectral import _symmetric, eigen_prox, eigenvalues, map_eigenvalues, spectral_slack
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class NegativeLogDet:
 
     def grad(self, x: Tensor) -> Tensor:
         """``-weight * x^-1``, where ``x`` is positive definite."""
-        return -self.weight * torch.linalg.inv_ex((x + x.mT) / 2).inverse
+        return -self.weight * torch.linalg.inv_ex(_symmetric(x)).inverse
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Raises the eigenvalues above 0; ``step`` may differ from matrix to matrix."""
@@ -93,10 +93,13 @@ class PSD:
 
     def __call__(self, x: Tensor) -> Tensor:
         w = eigenvalues(x)
+        if w.numel() == 0:
+            return x.new_zeros(())
         return _indicator((w >= -spectral_slack(x) * w.abs().amax(-1, keepdim=True)).all(), x)
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection of the symmetric part, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         return map_eigenvalues(lambda w: w.clamp(min=0), x, lambda w: (w >= 0).all(-1))
 
     __rmul__ = scaled

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar, require_fit
+from optsci._tensor import nonnegative_scalar, require_fit, require_floating, require_step
 from optsci.functions.calculus import scaled
 
 
@@ -80,6 +80,7 @@ class Simplex:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         p = project_simplex(x, self.radius)
         # The value of a point inside, but the derivative of the projection, which is not the identity there.
         return torch.where(self._inside(x), x.detach() + (p - p.detach()), p)
@@ -128,7 +129,7 @@ class Max:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Clip from above, so that ``step * weight`` is cut off; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         theta = simplex_threshold(x, step * self.weight)
         return torch.where(x <= theta, x, theta)
 
@@ -174,6 +175,7 @@ class L1Ball:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         r = x.abs()
         shift = (r.amax(-1, keepdim=True) - self.radius).clamp(min=0) if r.numel() else 0 * r  # at most the threshold:
         r = r - shift  # taken off first, for of large entries the threshold would keep no digits below it
@@ -224,7 +226,7 @@ class LInf:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Clip, so that ``step * weight`` is cut off; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         theta = simplex_threshold(x.abs(), step * self.weight).clamp(min=0)
         return torch.where(x.abs() <= theta, x, x.sign() * theta)
 
@@ -237,6 +239,7 @@ class LInf:
 
 
 def _slack(radius: float | Tensor, x: Tensor) -> float | Tensor:
+    require_floating(x)
     return radius * (64 * torch.finfo(x.dtype).eps * x.shape[-1] ** 0.5)
 
 

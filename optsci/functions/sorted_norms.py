@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_tensor, nonnegative_scalar, require_fit, require_nonnegative
+from optsci._tensor import as_tensor, nonnegative_scalar, require_fit, require_nonnegative, require_step
 from optsci.functions.calculus import scaled
 from optsci.functions.indicators import Box, _indicator
 from optsci.functions.isotonic import decreasing_order, isotonic_regression
@@ -66,7 +66,7 @@ class SLOPE:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Isotonic regression of the sorted magnitudes; ``step`` may differ from vector to vector."""
         self._require_length(x)
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         magnitudes, weights = x.abs(), step * self.weights
         order = _leading_order(magnitudes, weights)
         z = -isotonic_regression(weights - magnitudes.gather(-1, order))
@@ -122,6 +122,7 @@ class SLOPEBall:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
+        require_step(step, x)
         SLOPE(self.weights)._require_length(x)
         order = decreasing_order(x.abs())
         u = x.abs().gather(-1, order).double()  # what is left of u is small, where u may be large
@@ -173,7 +174,7 @@ class SquaredL1:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold at a level of its own; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         scale = step * self.weight
         u = x.abs().sort(dim=-1, descending=True).values
         count = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
@@ -223,7 +224,7 @@ class SumLargest:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x`` less its projection on a section of a box; ``step`` may differ from vector to vector."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         cap = step * self.weight
         # As nu falls, the sum of the u_i grows with slope 1 more at every x_i, 1 less at every x_i - cap.
         ends, order = torch.cat([x, x - cap], -1).sort(dim=-1, descending=True, stable=True)

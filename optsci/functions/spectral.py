@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from optsci._tensor import require_fit
+from optsci._tensor import require_floating, require_step
 from optsci.functions.calculus import Gradient, Prox, scaled
 
 
@@ -166,7 +166,9 @@ def map_singular_values(
 
     Where ``keep(s)`` (...,) is true, ``h`` is the identity nearby, and the matrix returns without rounding.
     """
-    U, s, Vh = _SVD.apply(_matrices(x))
+    if _matrices(x).numel() == 0:
+        return x.clone()
+    U, s, Vh = _SVD.apply(x)
     h_s = h(s)
     with torch.no_grad():
         apart, gap = _apart(s, descending=True)
@@ -180,6 +182,8 @@ def map_singular_values(
 def map_eigenvalues(h: Callable[[Tensor], Tensor], x: Tensor, keep: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """``Q diag(h(w)) Q^T`` of the symmetric part, for an ``h`` that commutes with changes of order; likewise."""
     x = _symmetric(x)
+    if x.numel() == 0:
+        return x
     Q, w, Qh = _Eigh.apply(x)
     h_w = h(w)
     with torch.no_grad():
@@ -293,17 +297,19 @@ def _divided(h: Tensor, w: Tensor, h_apart: Tensor, apart: Tensor, gap: Tensor, 
 
 
 def _vector_step(step: float | Tensor, x: Tensor) -> float | Tensor:
-    require_fit(step, x[..., :1, :1], "step")
+    require_step(step, x[..., :1, :1])
     return step.squeeze(-1) if isinstance(step, Tensor) and step.dim() else step
 
 
 def _matrices(x: Tensor) -> Tensor:
     if x.dim() < 2:
         raise ValueError(f"x must be a matrix or a batch of matrices, got shape {tuple(x.shape)}")
+    require_floating(x)
     return x
 
 
 def _symmetric(x: Tensor) -> Tensor:
     if x.dim() < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"x must be a square matrix or a batch of them, got shape {tuple(x.shape)}")
+    require_floating(x)
     return (x + x.mT) / 2

@@ -16,7 +16,15 @@ from typing import Any
 
 from torch import Tensor
 
-from optsci._tensor import as_coefficient, as_scalar, require_finite, require_fit, require_nonnegative
+from optsci._tensor import (
+    as_coefficient,
+    as_float,
+    as_scalar,
+    require_finite,
+    require_fit,
+    require_nonnegative,
+    require_step,
+)
 from optsci.functions.calculus import Gradient, Prox, Translated, added, scaled
 from optsci.functions.smooth_sum import SmoothSum
 from optsci.protocols import require
@@ -64,6 +72,7 @@ class Tilted:
         prox = self.f.prox
 
         def tilted(x: Tensor, step: float | Tensor) -> Tensor:
+            require_step(step, x)
             require_fit(self.c, x, "c")
             return prox(x - step * self.c, step)
 
@@ -135,7 +144,7 @@ class Regularized:
 
         def regularized(x: Tensor, step: float | Tensor) -> Tensor:
             require_fit(self.center, x, "center")
-            require_fit(step, x, "step")
+            require_step(step, x)
             weight = step * self.mu
             return prox((x + weight * self.center) / (1 + weight), step / (1 + weight))
 
@@ -145,7 +154,7 @@ class Regularized:
     def lipschitz(self) -> Any:
         """``lipschitz() = f.lipschitz() + mu``."""
         lipschitz = self.f.lipschitz
-        return lambda: lipschitz() + float(self.mu)
+        return lambda: lipschitz() + as_float(self.mu)
 
     @property
     def like(self) -> Tensor:
@@ -190,6 +199,7 @@ class Restricted:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """That of f, projected."""
+        require_step(step, x)
         return self.C.prox(self.f.prox(x, step), step)
 
     __add__ = added

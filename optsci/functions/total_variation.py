@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optsci._tensor import nonnegative_scalar, require_fit
+from optsci._tensor import nonnegative_scalar, require_step
 from optsci.functions.calculus import scaled
 from optsci.functions.isotonic import run_labels, run_means
 
@@ -51,7 +51,7 @@ class TotalVariation1D:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Denoise; ``step`` may differ from sequence to sequence."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         return _denoise(x, step * self.weight)
 
     __rmul__ = scaled
@@ -91,7 +91,7 @@ class FusedLasso:
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Denoise, then threshold; ``step`` may differ from sequence to sequence."""
-        require_fit(step, x[..., :1], "step")
+        require_step(step, x[..., :1])
         u, threshold = _denoise(x, step * self.tv), step * self.l1
         return u - u.clamp(min=-threshold).clamp(max=threshold)
 

@@ -17,7 +17,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_scalar, require_fit, require_nonnegative
+from optsci._tensor import as_scalar, euclidean_norm, require_nonnegative, require_step
 from optsci.functions.calculus import scaled
 from optsci.linear_maps import Gradient
 
@@ -65,12 +65,12 @@ class TotalVariation2D:
             raise ValueError(f"iterations must be a whole number, at least 1, got {self.iterations!r}")
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.weight * torch.linalg.vector_norm(_gradient(x)(x), dim=-3).sum()
+        return self.weight * euclidean_norm(_gradient(x)(x), dim=-3).sum()
 
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Denoise, approximately; ``step`` may differ from image to image."""
         A = _gradient(x)
-        require_fit(step, x[..., :1, :1], "step")
+        require_step(step, x[..., :1, :1])
         radius = torch.zeros_like(x[..., :1, :1]) + step * self.weight
         scale = 1 / max(A.norm() ** 2, 1.0)  # a single pixel has no differences
         q = y = torch.zeros_like(A(x))

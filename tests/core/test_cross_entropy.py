@@ -25,10 +25,11 @@ def test_value_and_gradient_are_those_of_torch():
     torch.testing.assert_close(CrossEntropy(p, 0.3)(z), 0.3 * expected)
 
 
-@pytest.mark.parametrize("size", [1e-6, 1e-2, 1.0, 30.0, 1e3, 1e8])
-@pytest.mark.parametrize("spread", [1e-3, 1.0, 100.0])
-def test_prox_solves_its_equation(size, spread):
-    v, p = spread * scores(30, 7), scores(30, 7).flip(0).softmax(-1)
+@pytest.mark.parametrize("size", [1e-6, 1e-2, 1.0, 30.0, 1e3, 1e9])
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 100.0, 1e4])
+@pytest.mark.parametrize("classes", [2, 7, 300])
+def test_prox_solves_its_equation(size, spread, classes):
+    v, p = spread * scores(30, classes), scores(30, classes).flip(0).softmax(-1)
     z = CrossEntropy(p).prox(v, size)
     rest = z + size * (z.softmax(-1) - p) - v
     assert (rest.abs() <= 1e-10 * v.abs().clamp(min=max(1.0, size))).all()

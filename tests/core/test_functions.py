@@ -245,6 +245,41 @@ def test_value_and_prox_run_under_vmap(case):
             torch.testing.assert_close(torch.vmap(run)(batch), torch.stack([run(v) for v in batch]))
 
 
+@with_method("prox")
+def test_prox_refuses_a_step_below_zero(case, dtype):
+    f = make(case, dtype)
+    for v in inputs(case, dtype):
+        for step in (-0.5, -1, float("nan"), np.float32(-0.5)):
+            with pytest.raises(ValueError, match=rf"^step must be at least 0, got {step}$"):
+                f.prox(v, step)
+
+
+def outcome(use: Callable[[Tensor], Tensor], x: Tensor) -> tuple[str | None, Tensor | None]:
+    """The sentence of a refusal, or the result."""
+    try:
+        return None, use(x)
+    except ValueError as error:
+        return str(error), None
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_integers_are_refused_or_give_the_value_and_gradient_of_floats(case):
+    # A prox could not keep their dtype, and refuses always.
+    f = make(case, torch.float32)
+    refusal = r"^[xu] must be floating point, got torch.int64|, [xu] is torch.int64: convert one of them$"
+    for shape in case.shapes:
+        x = case.points(torch.arange(1.0, 1 + torch.Size(shape).numel()).reshape(shape))
+        if hasattr(f, "prox"):
+            with pytest.raises(ValueError, match=refusal):
+                f.prox(x.long(), 1.0)
+        for use in (f, *([f.grad] if hasattr(f, "grad") else [])):
+            error, result = outcome(use, x.long())
+            if error is not None:
+                assert re.search(refusal, error)
+            else:
+                torch.testing.assert_close(result, use(x.long().float()))
+
+
 # --- gradient -----------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import torch
 
 from optsci import (
     L1,
+    BatchMatrix,
     Composition,
     Diagonal,
     Difference,
@@ -148,3 +149,19 @@ def test_the_lasso_of_a_stack_is_that_of_its_matrix():
 def test_operators_refuse_in_one_sentence(make, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         make()
+
+
+def test_a_diagonal_keeps_the_dtype_of_x():
+    x = torch.ones(3)
+    assert Diagonal([1.0, 0.0, 2.0])(x.double()).dtype == torch.float64
+    with pytest.raises(ValueError, match=r"^d is torch\.float64, x is torch\.float32: convert one of them$"):
+        Diagonal(torch.ones(3).double())(x)
+
+
+@pytest.mark.parametrize(
+    "A", [Matrix([[1.0, 2.0]]), Diagonal([1.0, 2.0]), BatchMatrix([[[1.0, 2.0]]])], ids=lambda A: type(A).__name__
+)
+def test_maps_refuse_integers_in_one_sentence(A):
+    shape = (1, 2) if isinstance(A, BatchMatrix) else (2,)
+    with pytest.raises(ValueError, match=r"^x must be floating point|x is torch\.int64: convert one of them$"):
+        A(torch.ones(shape, dtype=torch.int64))

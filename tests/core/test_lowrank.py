@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import optsci
-from optsci.lowrank import orthonormalize
+from optsci.sketch import orthonormalize
 
 DTYPES = [torch.float32, torch.float64]
 

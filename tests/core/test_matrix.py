@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import optsci
 from cases.contract import gaussian
 from optsci import (
     L1,
@@ -221,3 +222,17 @@ def test_a_matrix_with_infinity_spoils_no_other():
 def test_matrix_functions_refuse_in_one_sentence(make, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         make()
+
+
+@pytest.mark.parametrize(
+    "f",
+    [optsci.PSD(), optsci.NegativeLogDet(), optsci.Nuclear(), optsci.Spectral(), optsci.RankBall(1), optsci.Rank()],
+    ids=lambda f: type(f).__name__,
+)
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0)])
+def test_matrices_without_entries_have_the_value_zero(f, shape):
+    x = torch.zeros(shape)
+    assert f(x) == 0
+    assert f.prox(x, 1.0).shape == shape
+    if hasattr(f, "grad"):
+        assert f.grad(x).shape == shape

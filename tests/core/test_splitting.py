@@ -29,8 +29,8 @@ def unrolled(steps, count):
 @pytest.mark.parametrize(
     ("steps", "bound"),
     [
-        (partial(douglas_rachford, step=0.1), 320),
-        (partial(douglas_rachford, step=0.1, relaxation=1.6), 200),
+        (partial(douglas_rachford, step=0.1), 350),
+        (partial(douglas_rachford, step=0.1, relaxation=1.6), 220),
         (partial(peaceman_rachford, step=0.1), 200),
     ],
     ids=["douglas_rachford", "relaxed", "peaceman_rachford"],

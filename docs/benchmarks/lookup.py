@@ -1,0 +1,108 @@
+"""Linear layers of looked-up weights against dense ones in float32: time and memory.
+
+Writes ``lookup.md`` beside itself; takes about two minutes. Three shapes, three batches, one and two threads; random
+codes and tables, no outliers. The dense layer and the two looked-up ones run in turn after a first run that compiles;
+the table has the medians.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import nn
+
+from optsci.compress import LookupLinear, Quantized
+from optsci.compress.quantized_linear import kernel_name
+
+SHAPES = ((4096, 4096), (1536, 576), (576, 1536))
+BATCHES = (1, 8, 64)
+BITS = (4, 3)
+SEED = 0
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    sizes, times = [], []
+    for m, n in SHAPES:
+        torch.manual_seed(SEED)
+        dense = nn.Linear(n, m, bias=False)
+        layers = [looked_up(m, n, bits) for bits in BITS]
+        name = kernel_name(layers[0])
+        sizes.append(f"| {m} × {n} | " + " | ".join(f"{size(layer):.2f}" for layer in (dense, *layers)) + " |")
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            for batch in BATCHES:
+                runs = 50 if batch * m * n < 2e8 else 15
+                ms = race([dense, *layers], torch.randn(batch, n), runs)
+                ratios = " | ".join(f"{one:.3f} | {ms[0] / one:.2f}" for one in ms[1:])
+                times.append(f"| {m} × {n} | {batch} | {threads} | {ms[0]:.3f} | {ratios} |")
+    page = f"""# Looked-up weights
+
+Written by `docs/benchmarks/lookup.py`.
+
+`LookupLinear` against `torch.nn.Linear`, both in float32, on random codes and tables (seed {SEED}); milliseconds,
+medians of 50 runs (15 of the large ones), the layers in turn. "dense / 4 bits" above 1 means that the looked-up layer
+is faster. Kernel for up to eight tokens: **{name}**; more tokens: rows of weights decoded by the same kernel, then
+torch's product.
+
+| weights | batch | threads | dense, ms | 4 bits, ms | dense / 4 bits | 3 bits, ms | dense / 3 bits |
+|---|---:|---:|---:|---:|---:|---:|---:|
+{chr(10).join(times)}
+
+Memory of the weights, MB (10⁶ bytes), tables of values in float32:
+
+| weights | dense | 4 bits | 3 bits |
+|---|---:|---:|---:|
+{chr(10).join(sizes)}
+
+The codes of the largest layer fit into the last cache of many processors, and its dense weights do not: part of the
+gain is the cache's. On {processor()}, which other programs may have used at the same time. Versions: torch {version("torch")}, numba {version("numba")},
+Python {platform.python_version()}.
+"""
+    Path(__file__).with_suffix(".md").write_text(page)
+    print(page)
+
+
+def looked_up(m: int, n: int, bits: int) -> LookupLinear:
+    """Random codes and tables."""
+    codes = torch.randint(2**bits, (m, n)).to(torch.uint8)
+    return LookupLinear.from_quantized(Quantized(codes, torch.randn(m, 2**bits).sort(1).values))
+
+
+@torch.no_grad()
+def race(layers: list[nn.Module], x: torch.Tensor, runs: int) -> list[float]:
+    """Median milliseconds of every layer."""
+    seconds: list[list[float]] = [[] for _ in layers]
+    for run in range(runs + 1):
+        for layer, spent in zip(layers, seconds, strict=True):
+            start = perf_counter()
+            layer(x)
+            if run:
+                spent.append(perf_counter() - start)
+    return [1e3 * median(spent) for spent in seconds]
+
+
+def size(layer: nn.Module) -> float:
+    """Megabytes of the tensors of a layer."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in layer.state_dict().values()) / 1e6
+
+
+def processor() -> str:
+    """The name of the processor, as the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    main()
