@@ -36,10 +36,9 @@ from .ganq import (
 )
 from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
-from .models import FAMILIES, Family, check_pattern, linear_layers
-from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
 from .models import FAMILIES, Family, check_pattern, linear_layers, replace_linear
 from .quantized_linear import LookupLinear
+from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
 from .resume import Shards, compress_resumable
@@ -80,10 +79,10 @@ __all__ = [
     "compare",
     "compress_distributed",
     "compress_model",
+    "compress_resumable",
     "descend_codes",
     "descending_energy",
     "diagonal_dominance",
-    "compress_resumable",
     "encode",
     "fista_path_prune",
     "fista_prune",
@@ -107,8 +106,8 @@ __all__ = [
     "pruners",
     "refit",
     "refit_exact",
-    "round_to_nearest",
     "replace_linear",
+    "round_to_nearest",
     "sample_windows",
     "sparsegpt",
     "speed",
