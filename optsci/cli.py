@@ -31,6 +31,7 @@ class Method(StrEnum):
     MAGNITUDE = "magnitude"
     WANDA = "wanda"
     SPARSEGPT = "sparsegpt"
+    ALPS = "alps"
     FISTA = "fista"
     FISTA_PAPER = "fista-paper"
 
@@ -166,6 +167,7 @@ def _solver(prune: Method, pattern: Any, *, refit: bool) -> Callable[[Any], Any]
         Method.MAGNITUDE: c.magnitude,
         Method.WANDA: c.wanda,
         Method.SPARSEGPT: c.sparsegpt,
+        Method.ALPS: c.alps_prune,
         Method.FISTA: c.fista_path_prune,
         Method.FISTA_PAPER: c.fista_prune,
     }

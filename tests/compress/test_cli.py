@@ -33,6 +33,7 @@ def rows_are_equal(folder):
     [
         (),
         ("--prune", "wanda", "--no-refit"),
+        ("--prune", "alps"),
         ("--sparsity", "2:4", "--correction", "within-block"),
         ("--prune", "magnitude", "--no-refit", "--whole-matrix"),
     ],

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from optsci.compress import (
     Correction,
@@ -135,6 +135,21 @@ def test_damage_is_one_sentence(tmp_path):
     (tmp_path / "work" / "manifest.json").unlink()
     with pytest.raises(ValueError, match=r"is no work folder: it holds other files, and no manifest\.json"):
         run(tiny("llama"), folder=tmp_path / "work")
+
+
+@pytest.mark.parametrize("correction", Correction)
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_block_that_was_lost_is_solved_again(lost, correction, tmp_path):
+    """As after a run shared by several processes that was broken off: any blocks may be missing."""
+    run = partial(compress_resumable, tokens=tiny_tokens(), solver=PRUNE, settings={}, correction=correction)
+    whole, again = tiny("llama"), tiny("llama")
+    expected = run(whole, folder=tmp_path / "work")
+    shard = tmp_path / "work" / f"block-0000{lost}.safetensors"
+    before = load_file(shard)
+    shard.unlink()
+    assert plain(run(again, folder=tmp_path / "work")) == plain(expected)
+    assert save(load_file(shard)) == save(before)
+    assert weights(again) == weights(whole)
 
 
 def test_bad_weights_leave_no_folder(tmp_path):
