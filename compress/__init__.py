@@ -15,6 +15,7 @@ from .codebook import Quantized
 from .comparison import Row, compare, fista_with_refit, pruners, with_refit
 from .constraints import Pattern, Unstructured, parse_sparsity
 from .evaluate import calibration, encode, perplexity, sample_windows, windows
+from .fasp import fasp_scores, fasp_select
 from .files import check_out, load_model, load_tokenizer, whole_folder
 from .fista_pruner import LambdaState, fista_path_prune, fista_prune, lambda_bisection, lambda_path
 from .ganq import (
@@ -28,11 +29,22 @@ from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
 from .models import FAMILIES, Family, check_pattern, linear_layers
 from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
+from .flap import centred, flap_scores, flap_select, mean_shift
+from .layer_problem import GramAccumulator, LayerProblem
+from .layerwise import Correction, Stage, walk
+from .ls_units import greedy_select
+from .models import FAMILIES, Family, Units, check_pattern, linear_layers
+from .recovery import MLP, SweepState, mlp_of, recover_bias, recover_mlp, recovery_sweeps, relative_output_error
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
+from .restoration import keep_columns, restore_columns
+from .spap import PenaltyState, spap_penalty, spap_select
+from .structured import UnitReport, UnitStage, prune_units, walk_units
+from .units import keep_largest, redistributed, remove_units, uniform_width, value_columns, zero_units
 
 __all__ = [
     "FAMILIES",
+    "MLP",
     "NM",
     "Correction",
     "Family",
@@ -42,12 +54,18 @@ __all__ = [
     "LayerProblem",
     "LayerReport",
     "Pattern",
+    "PenaltyState",
     "Quantized",
     "Row",
     "Stage",
+    "SweepState",
+    "UnitReport",
+    "UnitStage",
+    "Units",
     "Unstructured",
     "ascending_energy",
     "calibration",
+    "centred",
     "check_out",
     "check_pattern",
     "compare",
@@ -56,12 +74,19 @@ __all__ = [
     "descending_energy",
     "diagonal_dominance",
     "encode",
+    "fasp_scores",
+    "fasp_select",
     "fista_path_prune",
     "fista_prune",
     "fista_with_refit",
     "ganq_quantize",
     "ganq_star",
     "gptq",
+    "flap_scores",
+    "flap_select",
+    "greedy_select",
+    "keep_columns",
+    "keep_largest",
     "lambda_bisection",
     "lambda_path",
     "linear_layers",
@@ -69,21 +94,37 @@ __all__ = [
     "load_tokenizer",
     "magnitude",
     "mean_error",
+    "mean_shift",
+    "mlp_of",
     "overall_sparsity",
     "parse_sparsity",
     "perplexity",
     "plot_errors",
+    "prune_units",
     "pruners",
+    "recover_bias",
+    "recover_mlp",
+    "recovery_sweeps",
+    "redistributed",
     "refit",
     "refit_exact",
     "round_to_nearest",
+    "relative_output_error",
+    "remove_units",
+    "restore_columns",
     "sample_windows",
+    "spap_penalty",
+    "spap_select",
     "sparsegpt",
+    "uniform_width",
+    "value_columns",
     "walk",
+    "walk_units",
     "wanda",
     "weighted_kmeans",
     "whole_folder",
     "windows",
     "with_refit",
     "write_json",
+    "zero_units",
 ]

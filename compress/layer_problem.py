@@ -39,6 +39,7 @@ class LayerProblem:
         energy: 0-d float64, ``||W X||^2 / p``, the size of the dense output.
         tokens: ``p``.
         name: where the layer lives in the model; used in messages and reports only.
+        mean: (n,) mean of ``x*``, or None where it is not known; only FLAP asks for it.
 
     >>> import torch
     >>> x = torch.eye(2)                                  # two tokens, two inputs
@@ -54,6 +55,7 @@ class LayerProblem:
     energy: Tensor
     tokens: int = 1
     name: str = "layer"
+    mean: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = self.weight.shape[-1]
@@ -65,6 +67,8 @@ class LayerProblem:
                     f"{label} of {self.name} must be {(n, n)} for a weight {tuple(self.weight.shape)}, "
                     f"got {tuple(matrix.shape)}"
                 )
+        if self.mean is not None and self.mean.shape != (n,):
+            raise ValueError(f"mean of {self.name} must be ({n},), got {tuple(self.mean.shape)}")
 
     @cached_property
     def target(self) -> Tensor:
@@ -140,7 +144,8 @@ class LayerProblem:
         scale = torch.where(self.channel_energy > 0, self.channel_energy, 1.0).sqrt()
         gram = self.gram / scale / scale[:, None]
         cross = gram if self.cross is self.gram else self.cross / scale / scale[:, None]
-        return replace(self, weight=self.weight * scale, gram=gram, cross=cross), scale
+        mean = None if self.mean is None else self.mean / scale
+        return replace(self, weight=self.weight * scale, gram=gram, cross=cross, mean=mean), scale
 
     def unconstrained(self, damping: float = 0.01) -> Tensor:
         """The minimiser of the damped problem without any constraint: the dense weights where ``X* = X``."""
@@ -153,7 +158,7 @@ class LayerProblem:
 
 
 class GramAccumulator:
-    """Running means of ``x* x*^T``, ``x x*^T`` and ``x x^T`` over calibration tokens, in float32 at least.
+    """Running means of ``x* x*^T``, ``x x*^T``, ``x x^T`` and ``x*`` over calibration tokens, in float32 at least.
 
     Half-precision activations are cast up before the product (an outlier channel squared overflows float16), and TF32
     is off while it runs.
@@ -161,7 +166,7 @@ class GramAccumulator:
 
     def __init__(self) -> None:
         self.tokens = 0
-        self.gram = self.cross = self.reference = torch.zeros(())
+        self.gram = self.cross = self.reference = self.mean = torch.zeros(())
 
     @torch.no_grad()
     def add(self, seen: Tensor, dense: Tensor | None = None) -> None:
@@ -180,9 +185,11 @@ class GramAccumulator:
         if before == 0:
             self.gram = seen.new_zeros(seen.shape[1], seen.shape[1])
             self.cross = self.reference = self.gram
+            self.mean = seen.new_zeros(seen.shape[1])
             if dense is not None:
                 self.cross, self.reference = torch.zeros_like(self.gram), torch.zeros_like(self.gram)
         weights = {"beta": before / self.tokens, "alpha": 1 / self.tokens}
+        self.mean = self.mean + (seen.mean(0) - self.mean) * (len(seen) / self.tokens)
         with _full_precision():
             self.gram.addmm_(seen.T, seen, **weights)
             if dense is not None:
@@ -198,7 +205,7 @@ class GramAccumulator:
             raise ValueError(f"weight of {name} must be (m, {len(self.gram)}), got {tuple(weight.shape)}")
         weight = weight.detach().to(self.gram.dtype, copy=True)  # the layer itself will be written to
         energy = ((weight.double() @ self.reference.double()) * weight.double()).sum()
-        return LayerProblem(weight, self.gram, self.cross, energy, self.tokens, name)
+        return LayerProblem(weight, self.gram, self.cross, energy, self.tokens, name, self.mean)
 
 
 def _tokens(inputs: Tensor) -> Tensor:

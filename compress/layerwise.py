@@ -20,7 +20,8 @@ With ``WITHIN_BLOCK`` the blocks are independent units: what is done to one does
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -86,6 +87,55 @@ def walk(
     Raises:
         ValueError: unsupported architecture; weights or activations that are not finite (the message names the layer).
     """
+    return _stages(visit_blocks(model, tokens, correction=correction, blocks=blocks), family(model).groups)
+
+
+def _stages(visits: Generator[Visit, None, None], groups: tuple[tuple[str, ...], ...]) -> Iterator[Stage]:
+    with closing(visits):
+        for visit in visits:
+            for group in groups:
+                statistics = visit.statistics(group[0])
+                for name in group:
+                    layer, path = linear(visit.block, name), f"{visit.path}.{name}"
+                    yield Stage(path, layer, statistics.problem(layer.weight, path), visit.index)
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """One decoder block while the walk stands before it: what enters it, window by window."""
+
+    path: str  # where the block lives, e.g. model.layers.3
+    index: int  # number of the block
+    block: nn.Module  # the block itself: what is written to it reaches the next one
+    reference: nn.Module | None  # a dense copy, unless the correction is NONE
+    seen: list[Tensor]  # hidden states (1, length, n) that enter the block
+    dense: list[Tensor]  # hidden states that enter the reference
+    call: Call  # the other arguments of the block
+
+    def inputs(self, name: str) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """What enters the layer ``name``, window by window: in the block, and in the reference if there is one."""
+        for seen, dense in zip(self.seen, self.dense, strict=True):
+            wanted = None if self.reference is None else _input_of(name, self.reference, dense, self.call)
+            yield _input_of(name, self.block, seen, self.call), wanted
+
+    def statistics(self, name: str) -> GramAccumulator:
+        """The Gram matrices of what enters the layer ``name``; a ValueError if they are not finite."""
+        statistics = GramAccumulator()
+        for seen, dense in self.inputs(name):
+            statistics.add(seen, dense)
+        if not (statistics.gram.isfinite().all() and statistics.cross.isfinite().all()):
+            raise ValueError(f"the activations entering {self.path}.{name} hold a NaN or an infinity")
+        return statistics
+
+
+def visit_blocks(
+    model: nn.Module, tokens: Tensor, *, correction: Correction = Correction.NONE, blocks: int | None = None
+) -> Generator[Visit, None, None]:
+    """Yield the decoder blocks in order, each with what enters it: what :func:`walk` is built on.
+
+    Change the block of a visit, and the next visit sees the outputs of the changed one.  Arguments and errors are those
+    of :func:`walk`.
+    """
     names, chain = family(model), decoder_blocks(model)
     if not isinstance(correction, Correction):
         raise TypeError(f"correction must be a Correction, got {correction!r}")
@@ -98,41 +148,23 @@ def walk(
     check_positions(model, tokens.shape[1])
     check_vocabulary(model, tokens)
     check_weights(model)
-    return _walk(model, tokens, correction, names.blocks, names.groups, chain[:blocks])
+    return _visits(model, tokens, correction, names.blocks, chain[:blocks])
 
 
-def _walk(
-    model: nn.Module,
-    tokens: Tensor,
-    correction: Correction,
-    prefix: str,
-    groups: tuple[tuple[str, ...], ...],
-    blocks: list[nn.Module],
-) -> Iterator[Stage]:
+def _visits(
+    model: nn.Module, tokens: Tensor, correction: Correction, prefix: str, blocks: list[nn.Module]
+) -> Generator[Visit, None, None]:
     with evaluation_mode(model):
         calls = _record_calls(model, tokens[:1], blocks)
         seen = dense = [_first_hidden(model, window, blocks[0]) for window in tokens.split(1)]
-        for index, block in enumerate(blocks):
+        for index, (block, call) in enumerate(zip(blocks, calls, strict=True)):
             reference = None if correction is Correction.NONE else copy.deepcopy(block)
-            for group in groups:
-                statistics = GramAccumulator()
-                for x_seen, x_dense in zip(seen, dense, strict=True):
-                    inputs = _input_of(group[0], block, x_seen, calls[index])
-                    wanted = None if reference is None else _input_of(group[0], reference, x_dense, calls[index])
-                    statistics.add(inputs, wanted)
-                if not (statistics.gram.isfinite().all() and statistics.cross.isfinite().all()):
-                    raise ValueError(f"the activations entering {prefix}.{index}.{group[0]} hold a NaN or an infinity")
-                for name in group:
-                    layer, path = linear(block, name), f"{prefix}.{index}.{name}"
-                    yield Stage(path, layer, statistics.problem(layer.weight, path), index)
+            yield Visit(f"{prefix}.{index}", index, block, reference, seen, dense, call)
             if block is blocks[-1]:
                 return
             if reference is not None:
-                dense = [_output_of(reference, x, calls[index]) for x in dense]
-            if correction is Correction.WITHIN_BLOCK:
-                seen = dense
-            else:
-                seen = [_output_of(block, x, calls[index]) for x in seen]
+                dense = [_output_of(reference, x, call) for x in dense]
+            seen = dense if correction is Correction.WITHIN_BLOCK else [_output_of(block, x, call) for x in seen]
 
 
 class Call(NamedTuple):

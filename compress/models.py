@@ -16,6 +16,20 @@ from .constraints import Pattern
 
 
 @dataclass(frozen=True)
+class Units:
+    """Names inside a block of the layers that meet in its hidden units.
+
+    Unit j is row j of every layer in ``rows`` (and entry j of its bias) and column j of ``reader``: they are removed
+    together.
+    """
+
+    rows: tuple[str, ...]  # the layers that make the units; the last one is linear in them, one before it is a gate
+    reader: str  # the decision layer: what a unit is worth shows in its columns
+    activation: str = ""  # the module between them
+    width: str = ""  # the entry of the configuration that counts the units
+
+
+@dataclass(frozen=True)
 class Family:
     """Names inside a causal language model.
 
@@ -24,6 +38,8 @@ class Family:
 
     blocks: str  # the list of decoder blocks
     groups: tuple[tuple[str, ...], ...]  # inside a block
+    mlp: Units  # the neurons of a block
+    values: Units  # the value dimensions of a block; query heads of one group read the same ones
 
 
 GATED = Family(
@@ -34,6 +50,8 @@ GATED = Family(
         ("mlp.gate_proj", "mlp.up_proj"),
         ("mlp.down_proj",),
     ),
+    mlp=Units(("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj", "mlp.act_fn", "intermediate_size"),
+    values=Units(("self_attn.v_proj",), "self_attn.o_proj"),
 )
 
 FAMILIES = {
@@ -49,6 +67,8 @@ FAMILIES = {
             ("fc1",),
             ("fc2",),
         ),
+        mlp=Units(("fc1",), "fc2", "activation_fn", "ffn_dim"),
+        values=Units(("self_attn.v_proj",), "self_attn.out_proj"),
     ),
 }
 
