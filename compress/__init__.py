@@ -43,9 +43,6 @@ from .models import FAMILIES, Family, Units, check_pattern, linear_layers, repla
 from .quantized_linear import LookupLinear
 from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
 from .recovery import MLP, SweepState, mlp_of, recover_bias, recover_mlp, recovery_sweeps, relative_output_error
-from .models import FAMILIES, Family, check_pattern, linear_layers, replace_linear
-from .quantized_linear import LookupLinear
-from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
 from .refit import refit, refit_exact
 from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
 from .restoration import keep_columns, restore_columns
@@ -142,7 +139,6 @@ __all__ = [
     "remove_units",
     "replace_linear",
     "restore_columns",
-    "replace_linear",
     "round_to_nearest",
     "sample_windows",
     "spap_penalty",
