@@ -1,4 +1,4 @@
-"""The command line: ``optsci compress``, ``optsci evaluate``, ``optsci demo``."""
+"""The command line: ``optsci compress``, ``prune-units``, ``quantize``, ``evaluate`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="A local folder, a h
 Text = Annotated[Path, typer.Option("--text", help="Plain text, UTF-8.")]
 Device = Annotated[str, typer.Option(help="Where to compute, e.g. cpu or cuda.")]
 Length = Annotated[int, typer.Option(min=2, help="Tokens per window.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must not exist without --overwrite.")]
+Samples = Annotated[int, typer.Option(min=1, help="Calibration windows.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the choice of the windows.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 
 
 class Method(StrEnum):
@@ -34,6 +38,24 @@ class Method(StrEnum):
     ALPS = "alps"
     FISTA = "fista"
     FISTA_PAPER = "fista-paper"
+
+
+class UnitMethod(StrEnum):
+    """Structured pruners by the names they have on the command line."""
+
+    FLAP = "flap"
+    FASP = "fasp"
+    SPAP = "spap"
+
+
+class Quantizer(StrEnum):
+    """Quantizers by the names they have on the command line."""
+
+    ROUND = "round"
+    KMEANS = "k-means"
+    GPTQ = "gptq"
+    GANQ = "ganq"
+    GANQ_STAR = "ganq-star"
 
 
 class DType(StrEnum):
@@ -62,7 +84,7 @@ def optsci(
 @app.command()
 def compress(
     model: Model,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must not exist without --overwrite.")],
+    out: Out,
     text: Text,
     prune: Annotated[
         Method,
@@ -81,10 +103,10 @@ def compress(
         ),
     ] = False,
     refit: Annotated[bool, typer.Option(help="Least squares on the support afterwards.")] = True,
-    samples: Annotated[int, typer.Option(min=1, help="Calibration windows.")] = 128,
+    samples: Samples = 128,
     length: Length = 2048,
     correction: Annotated[Correction, typer.Option(help="What a layer's output is compared with.")] = Correction.NONE,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the choice of the windows.")] = 0,
+    seed: Seed = 0,
     dtype: Annotated[DType, typer.Option(help="Type of the weights.")] = DType.AUTO,
     device: Device = "cpu",
     offload: Annotated[
@@ -100,19 +122,21 @@ def compress(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run, whose finished blocks lie in OUT.partial.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Prune MODEL and write it to OUT as safetensors, with a report and a figure.
 
     Under torchrun the decoder blocks are shared out among the processes, with --correction within-block.
     """
     with _sentences():
+        import torch
+
         from optsci import compress as c
 
         pattern = c.parse_sparsity(sparsity, by_row=not whole_matrix)
         place = c.own_device(_checked_device(device))
         _check_folder("--activations", activations)
-        c.check_out(out, overwrite=overwrite, keep=[path for path in (model, text) if Path(path).exists()])
+        _check_out(out, model, text, overwrite)
         solver = _solver(prune, pattern, refit=refit)
         with c.process_group(place) as (rank, world):
             work = out.with_name(f"{out.name}.partial")
@@ -123,10 +147,8 @@ def compress(
                     f"{str(work)!r} holds the finished blocks of an interrupted run: give --resume to go on with it, "
                     "or delete it"
                 )
-            content = _read(text)
-            tokenizer = _load(c.load_tokenizer, model)
-            tokens = c.calibration(content, tokenizer, samples=samples, length=length, seed=seed)
-            network = _load(c.load_model, model, dtype=_dtype(dtype))
+            home = torch.device("cpu") if offload else place
+            network, tokenizer, tokens = _calibrated(model, text, samples, length, seed, dtype, home)
             c.check_pattern(network, pattern)
             settings = {
                 "model": model, "prune": prune.value, "sparsity": sparsity, "whole_matrix": whole_matrix,
@@ -135,7 +157,7 @@ def compress(
             }  # fmt: skip
             run = c.compress_distributed if world > 1 else c.compress_resumable
             reports = run(
-                network if offload else network.to(place),
+                network,
                 tokens,
                 solver,
                 work,
@@ -148,9 +170,7 @@ def compress(
             if rank > 0:
                 return
             with c.whole_folder(out, overwrite=overwrite) as part:
-                network.save_pretrained(part)
-                tokenizer.save_pretrained(part)
-                c.write_json(part / "compression.json", {"settings": settings, "layers": [asdict(r) for r in reports]})
+                _write_model(part, network, tokenizer, settings, reports)
                 c.plot_errors({prune.value: reports}).savefig(part / "compression.png", dpi=120)
             shutil.rmtree(work)
         typer.echo(
@@ -175,6 +195,130 @@ def _solver(prune: Method, pattern: Any, *, refit: bool) -> Callable[[Any], Any]
         return c.fista_with_refit(pattern)
     solver = partial(methods[prune], sparsity=pattern)
     return c.with_refit(solver) if refit else solver
+
+
+@app.command()
+def prune_units(
+    model: Model,
+    out: Out,
+    text: Text,
+    method: Annotated[
+        UnitMethod, typer.Option(help="How neurons are chosen, and how the rest makes up for them.")
+    ] = UnitMethod.SPAP,
+    sparsity: Annotated[
+        float, typer.Option(help="Fraction of the weights of the decoder's linear layers to remove; all from the MLPs.")
+    ] = 0.2,
+    multiple: Annotated[int, typer.Option(min=1, help="The width that is left is rounded to a multiple of it.")] = 32,
+    samples: Samples = 128,
+    length: Length = 2048,
+    seed: Seed = 0,
+    dtype: Annotated[DType, typer.Option(help="Type of the weights.")] = DType.AUTO,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
+) -> None:
+    """Remove neurons from every MLP of MODEL: OUT is a smaller dense model, which stock transformers load."""
+    with _sentences():
+        from optsci import compress as c
+
+        options: dict[UnitMethod, dict[str, Any]] = {
+            UnitMethod.FLAP: {"select": c.flap_select, "restore": c.keep_columns},
+            UnitMethod.FASP: {"select": c.fasp_select},
+            UnitMethod.SPAP: {"select": c.spap_select, "recover": c.recover_mlp},
+        }
+        _check_out(out, model, text, overwrite)
+        network, tokenizer, tokens = _calibrated(model, text, samples, length, seed, dtype, _checked_device(device))
+        reports = c.prune_units(network, tokens, sparsity=sparsity, multiple=multiple, progress=True, **options[method])
+        settings = {
+            "model": model, "method": method.value, "sparsity": sparsity, "multiple": multiple, "samples": samples,
+            "length": length, "seed": seed, "dtype": str(network.dtype),
+        }  # fmt: skip
+        with c.whole_folder(out, overwrite=overwrite) as part:
+            _write_model(part, network, tokenizer, settings, reports)
+        typer.echo(
+            f"{out}: {len(reports)} MLPs, {reports[0].kept} of {reports[0].before} neurons in each, mean relative "
+            f"error {sum(r.error if r.recovered is None else r.recovered for r in reports) / len(reports):.4f}; "
+            "see compression.json there"
+        )
+
+
+@app.command()
+def quantize(
+    model: Model,
+    out: Out,
+    text: Text,
+    method: Annotated[Quantizer, typer.Option(help="The quantizer.")] = Quantizer.GANQ,
+    bits: Annotated[int, typer.Option(min=1, max=8, help="Bits a weight, for 2^bits values in every row.")] = 4,
+    samples: Samples = 128,
+    length: Length = 2048,
+    correction: Annotated[Correction, typer.Option(help="What a layer's output is compared with.")] = Correction.NONE,
+    seed: Seed = 0,
+    dtype: Annotated[DType, typer.Option(help="Type of all that is not quantized, and of the tables.")] = DType.AUTO,
+    device: Device = "cpu",
+    pack: Annotated[
+        bool, typer.Option(help="Write packed codes and tables; --no-pack writes the dense weights they stand for.")
+    ] = True,
+    overwrite: Overwrite = False,
+) -> None:
+    """Quantize the linear layers of MODEL; transformers load OUT after `import optsci.compress.serving`."""
+    with _sentences():
+        from optsci import compress as c
+
+        methods: dict[Quantizer, Callable[..., c.Quantized]] = {
+            Quantizer.ROUND: c.round_to_nearest,
+            Quantizer.KMEANS: c.weighted_kmeans,
+            Quantizer.GPTQ: c.gptq,
+            Quantizer.GANQ: c.ganq_quantize,
+            Quantizer.GANQ_STAR: c.ganq_star,
+        }
+        _check_out(out, model, text, overwrite)
+        network, tokenizer, tokens = _calibrated(model, text, samples, length, seed, dtype, _checked_device(device))
+        found: dict[str, c.Quantized] = {}
+
+        def solver(problem: c.LayerProblem) -> Any:
+            found[problem.name] = methods[method](problem, bits=bits)
+            return found[problem.name].weights
+
+        reports = c.compress_model(network, tokens, solver, correction=correction, progress=True)
+        for name, quantized in found.items() if pack else ():
+            packed = c.LookupLinear.from_quantized(quantized, network.get_submodule(name).bias)
+            c.replace_linear(network, name, packed.to(network.device, network.dtype))
+        settings = {
+            "model": model, "method": method.value, "bits": bits, "pack": pack, "samples": samples, "length": length,
+            "correction": correction.value, "seed": seed, "dtype": str(network.dtype),
+        }  # fmt: skip
+        with c.whole_folder(out, overwrite=overwrite) as part:
+            _write_model(part, network, tokenizer, settings, reports)
+            c.plot_errors({method.value: reports}).savefig(part / "compression.png", dpi=120)
+        typer.echo(
+            f"{out}: {len(reports)} layers of {bits} bits, mean relative layer error {c.mean_error(reports):.4f}; "
+            "see compression.json and compression.png there"
+        )
+
+
+def _check_out(out: Path, model: str, text: Path, overwrite: bool) -> None:
+    from optsci import compress as c
+
+    c.check_out(out, overwrite=overwrite, keep=[path for path in (model, text) if Path(path).exists()])
+
+
+def _calibrated(
+    model: str, text: Path, samples: int, length: int, seed: int, dtype: DType, device: Any
+) -> tuple[Any, Any, Any]:
+    """The model on its device, its tokenizer, and the calibration windows."""
+    from optsci import compress as c
+
+    content = _read(text)
+    tokenizer = _load(c.load_tokenizer, model)
+    tokens = c.calibration(content, tokenizer, samples=samples, length=length, seed=seed)
+    return _load(c.load_model, model, dtype=_dtype(dtype)).to(device), tokenizer, tokens
+
+
+def _write_model(folder: Path, network: Any, tokenizer: Any, settings: dict[str, Any], reports: list[Any]) -> None:
+    from optsci import compress as c
+
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    c.write_json(folder / "compression.json", {"settings": settings, "layers": [asdict(r) for r in reports]})
 
 
 @app.command()

@@ -255,3 +255,56 @@ def test_models_with_different_tokenizers_are_not_compared(model, text, tmp_path
     result = run("evaluate", model, "--against", other, "--text", text, "--length", 32)
     assert result.exit_code == 2
     assert f"MODEL {str(model)!r} and --against {str(other)!r} cut the text into different tokens" in result.output
+
+
+@pytest.mark.parametrize("method", ["flap", "fasp", "spap"])
+def test_prune_units_writes_a_smaller_model_that_transformers_load(model, text, tmp_path, method):
+    from transformers import AutoModelForCausalLM
+
+    small = ("--samples", 4, "--length", 32, "--multiple", 8, "--sparsity", 0.15)
+    result = run("prune-units", model, tmp_path / "out", "--text", text, "--method", method, *small)
+    assert result.exit_code == 0, result.output
+    smaller = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    width = smaller.config.intermediate_size
+    assert f"2 MLPs, {width} of 48 neurons" in result.output
+    assert width < 48
+    assert smaller.model.layers[1].mlp.down_proj.weight.shape[1] == width
+    report = json.loads((tmp_path / "out" / "compression.json").read_text())
+    assert [layer["kept"] for layer in report["layers"]] == [width, width]
+    assert "perplexity" in run("evaluate", tmp_path / "out", "--text", text, "--length", 32, "--windows", 2).output
+
+
+@pytest.mark.parametrize("method", ["round", "k-means", "gptq", "ganq", "ganq-star"])
+def test_quantize_packed_and_dense_are_the_same_model(model, text, tmp_path, method):
+    options = ("--text", text, "--samples", 4, "--length", 32, "--bits", 3, "--method", method)
+    packed, dense = (
+        run("quantize", model, tmp_path / "a", *options),
+        run("quantize", model, tmp_path / "b", *options, "--no-pack"),
+    )
+    assert packed.exit_code == 0, packed.output
+    assert dense.exit_code == 0, dense.output
+    assert "14 layers of 3 bits" in packed.output
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["quantization_config"]["quant_method"]
+    weight = load_file(tmp_path / "b" / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
+    if method != "ganq-star":
+        assert max(len(row.unique()) for row in weight) <= 8
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        logits = [optsci.compress.load_model(tmp_path / name)(tokens).logits for name in "ab"]
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("prune-units", "--sparsity", 1.5), "sparsity"),
+        (("quantize", "--bits", 9), "--bits"),
+        (("quantize", "--device", "nowhere"), "--device 'nowhere' cannot be used here"),
+    ],
+)
+def test_bad_options_of_the_other_commands(model, text, tmp_path, arguments, sentence):
+    command, *options = arguments
+    result = run(command, model, tmp_path / "out", "--text", text, "--samples", 2, "--length", 16, *options)
+    assert result.exit_code == 2
+    assert sentence in result.output
+    assert not (tmp_path / "out").exists()
