@@ -16,7 +16,7 @@ from .alps import admm_prune, alps_prune
 from .baselines import magnitude, sparsegpt, wanda
 from .constraints import Pattern, Unstructured
 from .evaluate import perplexity
-from .fista_pruner import fista_path_prune
+from .fista_pruner import PATH, fista_path_prune
 from .layer_problem import LayerProblem
 from .models import linear_layers
 from .refit import refit
@@ -68,10 +68,10 @@ def with_refit(prune: Solver) -> Solver:
 def fista_with_refit(sparsity: Pattern) -> Solver:
     """The robust preset: on the path of lambda supports compete by their error after a short refit; then refit.
 
-    The path has no large lambda: after a refit, the supports that those give do not beat the start.
+    The largest lambda of the path is left out: after a refit its support does not beat the start.
     """
     polish = partial(refit, iterations=6)
-    return with_refit(partial(fista_path_prune, sparsity=sparsity, path=(1e-3, 3e-4, 1e-4), polish=polish))
+    return with_refit(partial(fista_path_prune, sparsity=sparsity, path=PATH[1:], polish=polish))
 
 
 def compare(

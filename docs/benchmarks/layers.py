@@ -114,7 +114,7 @@ def pruning_section(problems: list[LayerProblem]) -> str:
     text = f"""## Pruning to one half
 
 Ratios to SparseGPT on the same layer: the median over {len(problems)} layers, the range in brackets. Error: ‖V X − W
-X‖ / ‖W X‖; its square is what the solvers minimise. "refit k": k conjugate gradient steps on the support. FISTA: three
+X‖ / ‖W X‖; its square is what the solvers minimise. "refit k": k conjugate gradient steps on the support. FISTA: four
 values of λ, 30 iterations each, supports compared after six steps of refit; the refit at its end has up to 30.
 """
     freedoms: dict[str, Pattern] = {
