@@ -140,8 +140,8 @@ over them) and solver seconds, summed over the layers, the fastest of {REPEATS} 
 ({platform.machine()}). {SAMPLES} windows of {LENGTH} tokens of the first 80 % of *Moby-Dick*, seed {SEED}, the inputs
 those of the dense model. "GANQ a + b": a rounds of S-step and T-step, b sweeps of coordinate descent behind them;
 "10 + 0" has the number of rounds of the paper, with our start, order and best iterate. GANQ\\* keeps 0.5 % of the
-weights of every row. Round to nearest and GPTQ have one grid a row, from its smallest to its largest weight, without clipping or
-groups: weak baselines, as in the paper. Tables are float32.
+weights of every row. Round to nearest and GPTQ have one grid a row, from its smallest to its largest weight, without
+clipping or groups: weak baselines, as in the paper. Tables are float32.
 
 Layers: {", ".join(LAYERS)} of blocks {", ".join(map(str, BLOCKS))} of SmolLM2-135M. **Its weights are themselves
 dequantised 4-bit weights** (Q4_1, groups of 32). The second model has two blocks over bytes, trained for {STEPS} steps:
