@@ -10,7 +10,8 @@ column of ``j`` itself, as here. Algorithm 2 (GANQ*) keeps the outermost weights
 
 Ours: the start (k-means weighted by ``L_jj^2``; the paper leaves it open), the order of the columns, that the best
 iterate is returned and not the last, the sweeps of coordinate descent behind it (:func:`descend_codes`), and what
-is done where ``X*`` differs from ``X``: with ``W'`` the unconstrained minimiser, ``W' G = W C``, the error of any ``V`` is
+is done where ``X*`` differs from ``X``: with ``W'`` the unconstrained minimiser, ``W' G = W C``, the error of
+any ``V`` is
 
 .. math:: \|V X^* - W X\|^2 = \|W' X^* - W X\|^2 + \|(V - W') X^*\|^2,
 
