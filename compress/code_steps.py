@@ -48,23 +48,44 @@ def kmeans_codebook(values: Tensor, weights: Tensor, *, bits: int, iterations: i
         bits: N.
         iterations: number of Lloyd's iterations.
     """
-    m, n = values.shape
-    count = 2**bits
     values, order = values.sort(dim=1)
+    table = _quantiles(values, bits)
+    if values.device.type != "cpu":
+        return kmeans_torch(values, order, weights, table, iterations)
+    from ._kernels import ganq as kernels
+
+    arrays = [tensor.contiguous().numpy() for tensor in (values, order, weights.expand(values.shape))]
+    written = table.numpy()
+
+    def run(rows: slice) -> None:
+        v, o, w = arrays
+        kernels.cluster(v[rows], o[rows], w[rows], written[rows], iterations)
+
+    _by_rows(run, len(values))
+    return table.sort(dim=1).values
+
+
+def kmeans_torch(values: Tensor, order: Tensor, weights: Tensor, table: Tensor, iterations: int) -> Tensor:
+    """What :func:`kmeans_codebook` does after sorting, on any device."""
+    m, n = values.shape
+    count = table.shape[1]
     weights = weights.expand(m, n).gather(1, order).double()
     mass = torch.nn.functional.pad(weights.cumsum(1), (1, 0))
     moment = torch.nn.functional.pad((weights * values).cumsum(1), (1, 0))
-    middle_of_part = (torch.arange(count, device=values.device) + 0.5) * n / count
-    table = values[:, middle_of_part.long()].contiguous()
+    rank = torch.nn.functional.pad((values[:, 1:] != values[:, :-1]).cumsum(1), (1, 0))
+    distinct = values[:, -1:].repeat(1, count).scatter(1, rank.clamp(max=count - 1), values)
     ends = torch.tensor([0, n], device=values.device).expand(m, 2)
     for _ in range(iterations):
         cuts = torch.searchsorted(values, (table[:, 1:] + table[:, :-1]) / 2, right=True)
         cuts = torch.cat([ends[:, :1], cuts, ends[:, 1:]], dim=1)
         masses, moments = mass.gather(1, cuts).diff(dim=1), moment.gather(1, cuts).diff(dim=1)
-        table = torch.where(masses > 0, moments / masses, table).to(values.dtype)
-    rank = torch.nn.functional.pad((values[:, 1:] != values[:, :-1]).cumsum(1), (1, 0))
-    distinct = values[:, -1:].repeat(1, count).scatter(1, rank.clamp(max=count - 1), values)
+        table = torch.where(masses > 0, moments / masses, table.double()).to(values.dtype)
     return torch.where(rank[:, -1:] < count, distinct, table).sort(dim=1).values
+
+
+def _quantiles(ordered: Tensor, bits: int) -> Tensor:
+    middle_of_part = (torch.arange(2**bits, device=ordered.device) + 0.5) * ordered.shape[1] / 2**bits
+    return ordered[:, middle_of_part.long()].contiguous()
 
 
 def substitute(weights: Tensor, codebook: Tensor, factor: Tensor, fixed: Tensor, *, tile: int = TILE) -> Tensor:

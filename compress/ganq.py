@@ -8,9 +8,10 @@ squares in the table. In the listing the column of L has the index from before `
 column of ``j`` itself, as here. Algorithm 2 (GANQ*) keeps the outermost weights of every row apart, here
 :func:`ganq_star`.
 
-Ours: the start (weighted k-means; the paper leaves it open), the order of the columns, that the best iterate is
-returned and not the last, the sweeps of coordinate descent behind it (:func:`descend_codes`), and what is done where
-``X*`` differs from ``X``: with ``W'`` the unconstrained minimiser, ``W' G = W C``, the error of any ``V`` is
+Ours: the start (k-means weighted by ``L_jj^2``; the paper leaves it open), the order of the columns, that the best
+iterate is returned and not the last, the sweeps of coordinate descent behind it (:func:`descend_codes`), and what
+is done where ``X*`` differs from ``X``: with ``W'`` the unconstrained minimiser, ``W' G = W C``, the error of
+any ``V`` is
 
 .. math:: \|V X^* - W X\|^2 = \|W' X^* - W X\|^2 + \|(V - W') X^*\|^2,
 
@@ -53,7 +54,7 @@ def ganq_quantize(
     problem: LayerProblem,
     *,
     bits: int = 4,
-    iterations: int = 2,
+    iterations: int = 1,
     sweeps: int = 1,
     damping: Damping = 0.01,
     order: Order = ascending_energy,
@@ -64,7 +65,7 @@ def ganq_quantize(
     Args:
         problem: the layer problem.
         bits: N, 1 to 8; 2^N values a row.
-        iterations: rounds of S-step and T-step; the paper has 10.
+        iterations: rounds of S-step and T-step; the paper has 10. From this start a sweep is worth more than a round.
         sweeps: rounds of coordinate descent and T-step after them; 0 for the published algorithm alone.
         damping: of the S-step, see :func:`ganq`.
         order: of the columns, see :func:`ganq`.
@@ -91,7 +92,7 @@ def ganq_star(
     *,
     outliers: float = 0.005,
     bits: int = 4,
-    iterations: int = 2,
+    iterations: int = 1,
     sweeps: int = 1,
     damping: Damping = 0.01,
     order: Order = ascending_energy,

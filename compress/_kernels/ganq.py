@@ -17,6 +17,59 @@ Array = NDArray[Any]
 
 
 @njit(cache=True, nogil=True)
+def cluster(values: Array, order: Array, weights: Array, table: Array, iterations: int) -> None:
+    """Lloyd's iterations of weighted k-means in every row; a row of few distinct values gets those.
+
+    Args:
+        values: (m, n) ascending in every row.
+        order: (m, n) int64, where each of them stands in the row.
+        weights: (m, n), non-negative, in the order of the row.
+        table: (m, K) ascending in every row, the start; changed in place.
+        iterations: largest number of iterations.
+    """
+    m, n = values.shape
+    K = table.shape[1]
+    mass, moment = np.zeros(n + 1), np.zeros(n + 1)
+    cuts = np.empty(K + 1, dtype=np.int64)
+    for i in range(m):
+        v, t = values[i], table[i]
+        distinct = 1
+        for k in range(n):
+            weight = float(weights[i, order[i, k]])
+            mass[k + 1] = mass[k] + weight
+            moment[k + 1] = moment[k] + weight * v[k]
+            distinct += k > 0 and v[k] != v[k - 1]
+        if distinct <= K:
+            t[:] = v[n - 1]
+            q = 0
+            for k in range(n):
+                q += k > 0 and v[k] != v[k - 1]
+                t[q] = v[k]
+            continue
+        for q in range(K + 1):
+            cuts[q] = q * n // K
+        moved = True
+        rounds = 0
+        while moved and rounds < iterations:
+            rounds += 1
+            moved = False
+            for q in range(1, K):
+                middle = (t[q - 1] + t[q]) / 2
+                cut = cuts[q]
+                while cut < n and v[cut] <= middle:
+                    cut += 1
+                while cut > 0 and v[cut - 1] > middle:
+                    cut -= 1
+                cuts[q] = cut
+            for q in range(K):
+                within = mass[cuts[q + 1]] - mass[cuts[q]]
+                if within > 0:
+                    old = t[q]
+                    t[q] = (moment[cuts[q + 1]] - moment[cuts[q]]) / within
+                    moved = moved or t[q] != old
+
+
+@njit(cache=True, nogil=True)
 def substitute(weights: Array, fixed: Array, codebook: Array, factor: Array, codes: Array, tile: int) -> None:
     """The S-step: codes from the last column to the first, each making up for the errors of those after it.
 

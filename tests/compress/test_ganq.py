@@ -112,6 +112,18 @@ def test_kernels_say_what_torch_says():
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_clusters_are_what_torch_says(dtype):
+    problem, *_ = layer(12, 90, dtype=dtype)
+    weight = problem.weight.clone()
+    weight[0] = torch.arange(90) % 5  # fewer values than clusters
+    weight[1] = weight[1].round(decimals=2)  # ties
+    ordered, order = weight.sort(dim=1)
+    start = steps._quantiles(ordered, 3)
+    expected = steps.kmeans_torch(ordered, order, problem.channel_energy, start, 30)
+    torch.testing.assert_close(steps.kmeans_codebook(weight, problem.channel_energy, bits=3), expected)
+
+
 def test_threads_do_not_change_a_bit():
     problem, *_ = layer(200, 40, dtype=torch.float32)
     codebook, codes = table_and_codes(problem, 3)
