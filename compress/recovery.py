@@ -29,7 +29,7 @@ from optsci.iteration import solve
 from optsci.linalg import conjugate_gradient
 
 from .models import Units, linear
-from .restoration import ridge_correction
+from .restoration import derived_damping, ridge_correction
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ def recover_mlp(
     *,
     sweeps: int = 2,
     iterations: int = 5,
-    damping: float = 0.01,
+    damping: float | None = None,
 ) -> MLP:
     """Up to ``sweeps`` of :func:`recovery_sweeps`; ends earlier where a sweep lowers the error by less than 1e-4."""
     steps = recovery_sweeps(mlp, inputs, outputs, iterations=iterations, damping=damping)
@@ -146,7 +146,7 @@ def relative_output_error(mlp: MLP, inputs: Sequence[Tensor], outputs: Sequence[
 
 
 def recovery_sweeps(
-    mlp: MLP, inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, iterations: int = 5, damping: float = 0.01
+    mlp: MLP, inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, iterations: int = 5, damping: float | None = None
 ) -> Iterator[SweepState]:
     """Solve for ``down``, then for ``up``, again and again; the error falls from state to state, or stays.
 
@@ -155,7 +155,8 @@ def recovery_sweeps(
         inputs: windows (…, h) of what enters the MLP.
         outputs: windows (…, m) of what it should put out.
         iterations: of conjugate gradients for ``up``.
-        damping: ridge towards the current weights, relative to the diagonal of the normal equations.
+        damping: ridge towards the current weights, relative to the diagonal of the normal equations; None for
+            :func:`~.restoration.derived_damping`.
 
     Raises:
         NotPositiveDefiniteError: the Gram matrix of the units stays singular (the name of the MLP is in the message).
@@ -164,6 +165,8 @@ def recovery_sweeps(
         raise ValueError(f"inputs and outputs must be as many windows, got {len(inputs)} and {len(outputs)}")
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations!r}")
+    if damping is None:
+        damping = derived_damping(len(mlp.up), sum(x[..., 0].numel() for x in inputs))
     if not damping > 0:
         raise ValueError(f"damping must be positive, got {damping!r}")
     return _sweeps(mlp, inputs, outputs, iterations, damping)
