@@ -6,7 +6,8 @@ r"""Recovery of a narrower MLP from the inputs themselves: alternate between the
 ``x_t`` are the inputs of the block's MLP, ``y_t`` what the dense one puts out.  A sweep solves for ``W_2`` exactly,
 from two Gram matrices, and then takes a few conjugate-gradient steps for ``W_1``, each one forward and one backward
 pass: no matrix of tokens by units is kept.  Every solve has a ridge towards the weights it starts from, so that the
-error itself never rises.  The gate stays.
+error itself never rises on the tokens given: with few of them it may on others, and sweeps then do harm.  The gate
+stays.
 
 Without a gate (OPT) ``W_1`` is not linear: its step is that of Gauss and Newton, on the units that are active, halved
 until the error falls, or not taken.
