@@ -18,9 +18,10 @@ from torch import Tensor
 from optsci.linalg import damped_cholesky
 
 from .layer_problem import LayerProblem
+from .restoration import derived_damping
 
 
-def greedy_select(problem: LayerProblem, count: int, *, block: int = 1, damping: float = 0.01) -> Tensor:
+def greedy_select(problem: LayerProblem, count: int, *, block: int = 1, damping: float | None = None) -> Tensor:
     """The ``count`` units that are left, as ascending indices.
 
     Takes ``n^3/3`` operations for the inverse and ``2 n (n + m)`` for every unit removed.
@@ -29,7 +30,7 @@ def greedy_select(problem: LayerProblem, count: int, *, block: int = 1, damping:
         problem: the layer problem of the decision layer.
         count: units to keep.
         block: units removed at a time by the same scores; 1 is exact, more is faster.
-        damping: ridge towards the dense weights, relative to every channel's energy.
+        damping: ridge towards the dense weights, relative to every channel's energy; None for ``3 count / tokens``.
 
     Raises:
         NotPositiveDefiniteError: the Gram matrix of the named layer stays singular.
@@ -37,7 +38,7 @@ def greedy_select(problem: LayerProblem, count: int, *, block: int = 1, damping:
     >>> import torch
     >>> from optsci.compress import GramAccumulator
     >>> stats = GramAccumulator(); stats.add(torch.tensor([[1.0, 2.0, 0.0], [1.0, 2.0, 1.0]]))
-    >>> greedy_select(stats.problem(torch.tensor([[5.0, 5.0, 5.0]])), 2)  # of two inputs that move together, one goes
+    >>> greedy_select(stats.problem(torch.tensor([[5.0, 5.0, 5.0]])), 2, damping=0.01)  # of two inputs that move together, one goes
     tensor([1, 2])
     """
     n = problem.weight.shape[1]
@@ -45,6 +46,7 @@ def greedy_select(problem: LayerProblem, count: int, *, block: int = 1, damping:
         raise ValueError(f"count must lie in 1..{n}, the units of the layer, got {count!r}")
     if block < 1:
         raise ValueError(f"block must be at least 1, got {block!r}")
+    damping = derived_damping(count, problem.tokens) if damping is None else damping
     scaled, _ = problem.damped(damping).scaled()
     dead = problem.channel_energy <= 0
     gram = scaled.gram.double() + torch.diag(dead.double())

@@ -6,7 +6,8 @@ r"""Recovery of a narrower MLP from the inputs themselves: alternate between the
 ``x_t`` are the inputs of the block's MLP, ``y_t`` what the dense one puts out.  A sweep solves for ``W_2`` exactly,
 from two Gram matrices, and then takes a few conjugate-gradient steps for ``W_1``, each one forward and one backward
 pass: no matrix of tokens by units is kept.  Every solve has a ridge towards the weights it starts from, so that the
-error itself never rises.  The gate stays.
+error itself never rises on the tokens given: with few of them it may on others, and sweeps then do harm.  The gate
+stays.
 
 Without a gate (OPT) ``W_1`` is not linear: its step is that of Gauss and Newton, on the units that are active, halved
 until the error falls, or not taken.
@@ -29,7 +30,7 @@ from optsci.iteration import solve
 from optsci.linalg import conjugate_gradient
 
 from .models import Units, linear
-from .restoration import ridge_correction
+from .restoration import derived_damping, ridge_correction
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ def recover_mlp(
     *,
     sweeps: int = 2,
     iterations: int = 5,
-    damping: float = 0.01,
+    damping: float | None = None,
 ) -> MLP:
     """Up to ``sweeps`` of :func:`recovery_sweeps`; ends earlier where a sweep lowers the error by less than 1e-4."""
     steps = recovery_sweeps(mlp, inputs, outputs, iterations=iterations, damping=damping)
@@ -146,7 +147,7 @@ def relative_output_error(mlp: MLP, inputs: Sequence[Tensor], outputs: Sequence[
 
 
 def recovery_sweeps(
-    mlp: MLP, inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, iterations: int = 5, damping: float = 0.01
+    mlp: MLP, inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, iterations: int = 5, damping: float | None = None
 ) -> Iterator[SweepState]:
     """Solve for ``down``, then for ``up``, again and again; the error falls from state to state, or stays.
 
@@ -155,7 +156,8 @@ def recovery_sweeps(
         inputs: windows (…, h) of what enters the MLP.
         outputs: windows (…, m) of what it should put out.
         iterations: of conjugate gradients for ``up``.
-        damping: ridge towards the current weights, relative to the diagonal of the normal equations.
+        damping: ridge towards the current weights, relative to the diagonal of the normal equations; None for
+            :func:`~.restoration.derived_damping`.
 
     Raises:
         NotPositiveDefiniteError: the Gram matrix of the units stays singular (the name of the MLP is in the message).
@@ -164,6 +166,8 @@ def recovery_sweeps(
         raise ValueError(f"inputs and outputs must be as many windows, got {len(inputs)} and {len(outputs)}")
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations!r}")
+    if damping is None:
+        damping = derived_damping(len(mlp.up), sum(x[..., 0].numel() for x in inputs))
     if not damping > 0:
         raise ValueError(f"damping must be positive, got {damping!r}")
     return _sweeps(mlp, inputs, outputs, iterations, damping)

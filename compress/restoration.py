@@ -9,6 +9,8 @@ that FASP (arXiv 2501.09412) is understood to solve; with a dense target it is `
 
 The damping is ours: relative to the energy of every channel, so that one with huge activations does not set it for
 all others, and towards the dense weights, so that nothing shrinks and a removal that costs nothing changes nothing.
+Few calibration tokens need much of it: a least-squares fit of a thousand columns to a few thousand correlated tokens
+halves the error on them, and raises it on others.
 """
 
 from __future__ import annotations
@@ -21,15 +23,15 @@ from optsci.linalg import damped_cholesky
 from .layer_problem import LayerProblem
 
 
-def restore_columns(problem: LayerProblem, kept: Tensor, *, damping: float = 0.01) -> Tensor:
+def restore_columns(problem: LayerProblem, kept: Tensor, *, damping: float | None = None) -> Tensor:
     """The best weights (m, k) for the columns kept, if all others are removed.
 
-    Their error is never above that of the dense columns themselves.
+    Their error on the calibration tokens is never above that of the dense columns themselves.
 
     Args:
         problem: the layer problem of the decision layer.
         kept: (k,) indices of columns.
-        damping: ridge towards the dense weights, relative to every channel's energy.
+        damping: ridge towards the dense weights, relative to every channel's energy; None for :func:`derived_damping`.
 
     Raises:
         NotPositiveDefiniteError: the Gram matrix of the named layer stays singular.
@@ -40,6 +42,7 @@ def restore_columns(problem: LayerProblem, kept: Tensor, *, damping: float = 0.0
     >>> restore_columns(stats.problem(torch.tensor([[3.0, 4.0]])), torch.tensor([1]), damping=0).round(decimals=4)
     tensor([[7.]])
     """
+    damping = derived_damping(len(kept), problem.tokens) if damping is None else damping
     if not damping >= 0:
         raise ValueError(f"damping must be at least 0, got {damping!r}")
     start = problem.weight[:, kept].double()
@@ -47,6 +50,14 @@ def restore_columns(problem: LayerProblem, kept: Tensor, *, damping: float = 0.0
     residual = problem.weight.double() @ problem.cross[:, kept].double() - start @ gram.double()
     name = f"the Gram matrix of the columns kept of {problem.name}"
     return (start + ridge_correction(gram, residual, damping, name=name)).to(problem.weight.dtype)
+
+
+def derived_damping(units: int, tokens: int) -> float:
+    """``3 units / tokens``: about 0.01 for a calibration set of 128 windows of 2048 tokens, near 1 for a few thousand.
+
+    A rule of thumb of ours, from the error on held-out text of two MLPs of one small model.
+    """
+    return 3 * units / tokens
 
 
 def keep_columns(problem: LayerProblem, kept: Tensor) -> Tensor:

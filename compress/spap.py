@@ -27,6 +27,7 @@ from optsci.linalg import damped_cholesky
 
 from .fasp import fasp_scores
 from .layer_problem import LayerProblem
+from .restoration import derived_damping
 from .units import keep_largest
 
 
@@ -40,7 +41,7 @@ class PenaltyState(NamedTuple):
 
 
 def spap_select(
-    problem: LayerProblem, count: int, *, rho: float = 0.01, growth: float = 1.4, damping: float = 0.01
+    problem: LayerProblem, count: int, *, rho: float = 0.01, growth: float = 1.4, damping: float | None = None
 ) -> Tensor:
     """The ``count`` units that the penalty method keeps, as ascending indices; up to 60 iterations.
 
@@ -49,11 +50,12 @@ def spap_select(
         count: units to keep.
         rho: first penalty, in the variables in which every unit has energy 1.
         growth: factor from one iteration to the next, above 1.
-        damping: ridge towards the dense weights, relative to every channel's energy.
+        damping: ridge towards the dense weights, relative to every channel's energy; None for ``3 count / tokens``.
 
     Raises:
         NotPositiveDefiniteError: the Gram matrix of the named layer stays singular.
     """
+    damping = derived_damping(count, problem.tokens) if damping is None else damping
     steps = spap_penalty(problem.damped(damping), count, rho=rho, growth=growth)
     return solve(steps, tol=None, max_iter=60, stop=lambda state: state.residual == 0 and state.rho >= 1).x
 
