@@ -221,18 +221,19 @@ def _product_on_cpu(x: Tensor, layer: LookupLinear) -> Tensor:
         return torch.from_numpy(lookup.product(rows, words, table, bits, sparse, threads)).to(x.dtype)
 
     places = torch.from_numpy(lookup.reordered(rows, bits))
-    y = x.new_empty(len(x), layer.out_features)
-    tile = torch.empty(TILE, places.shape[1])
-    for first in range(0, layer.out_features, TILE):
-        part = slice(first, min(first + TILE, layer.out_features))
+    y = torch.empty(layer.out_features, len(x))
+    step = max(TILE // len(places), 1)
+    tile = torch.empty(min(step, layer.out_features), len(places))
+    for first in range(0, layer.out_features, step):
+        part = slice(first, min(first + step, layer.out_features))
         weights = tile[: part.stop - first]
         some = None if sparse is None else (*sparse[:2], sparse[2][first : part.stop + 1])
         lookup.decode(words[part], table[part], bits, n, some, threads, weights.numpy())
-        y[:, part] = F.linear(places, weights)
-    return y
+        torch.mm(weights, places, out=y[part])
+    return y.T.to(x.dtype)
 
 
-TILE = 128  # rows that are decoded at a time
+TILE = 2**22  # weights that are decoded at a time: few products, each on all threads
 
 
 def _tiles(layer: LookupLinear) -> Iterator[tuple[slice, Tensor]]:

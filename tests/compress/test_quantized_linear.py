@@ -32,7 +32,10 @@ def test_outputs_are_those_of_the_dense_layer(bits, m, n, outliers):
 
 
 @pytest.mark.parametrize("tokens", [1, FEW + 1])
-def test_threads_change_nothing(tokens):
+def test_threads_change_nothing(tokens, monkeypatch):
+    from optsci.compress._kernels import lookup
+
+    monkeypatch.setattr(lookup, "SHARED", 0)
     layer = LookupLinear.from_quantized(random_tables(150, 300, 4, outliers=0.02))
     x = torch.randn(tokens, 300, generator=torch.Generator().manual_seed(0))
     threads, results = torch.get_num_threads(), []
