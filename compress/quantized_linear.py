@@ -15,7 +15,7 @@ CUDA with Triton                    a Triton kernel for up to eight tokens, else
 other devices; float64              decoding in torch
 ==================================  ================================================================
 
-A layer that is bound to be slower than a dense one warns once and says why.
+Where it is or can be slower than a dense layer it warns once, and says why.
 """
 
 from __future__ import annotations
@@ -199,7 +199,9 @@ def _product(x: Tensor, layer: LookupLinear) -> Tensor:
     """X (B, n) times the transpose of the weights."""
     name = "torch" if torch.compiler.is_compiling() else kernel_name(layer, x.dtype)
     if not name.startswith(("Numba, AVX", "Triton")):
-        _warn_once(layer.codebook.device.type, name)
+        _warn_once(f"has no fast kernel here ({layer.codebook.device.type}, {name})", "is")
+    elif len(x) > FEW:
+        _warn_once(f"decodes its weights for every product of more than {FEW} tokens", "can be")
     if name == "torch" or (name == "Triton" and len(x) > FEW):
         return torch.cat([F.linear(x, tile.to(x.dtype)) for _, tile in _tiles(layer)], 1)
     if name == "Triton":
@@ -264,9 +266,9 @@ def _triton() -> bool:
 
 
 @functools.cache
-def _warn_once(device: str, name: str) -> None:
+def _warn_once(reason: str, verb: str) -> None:
     warnings.warn(
-        f"LookupLinear has no fast kernel here ({device}, {name}): it saves memory, but is slower than a dense layer; "
+        f"LookupLinear {reason}: it saves memory, but {verb} slower than a dense layer; "
         "where there is memory enough, use dequantized()",
         stacklevel=6,
     )

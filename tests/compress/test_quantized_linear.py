@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from optsci.compress.quantized_linear import FEW, LookupLinear, _warn_once, kernel_name
 from tables import random_tables
 
-pytestmark = pytest.mark.filterwarnings("ignore:LookupLinear has no fast kernel")
+pytestmark = pytest.mark.filterwarnings("ignore:LookupLinear")
 
 
 @pytest.mark.parametrize("outliers", [0.0, 0.05])
@@ -135,6 +135,13 @@ def test_a_layer_without_a_fast_kernel_says_so_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         layer(torch.ones(1, 80))
+
+
+def test_a_layer_that_decodes_says_so():
+    layer = LookupLinear.from_quantized(random_tables(30, 80, 4))
+    _warn_once.cache_clear()
+    with pytest.warns(UserWarning, match=r"LookupLinear (decodes its weights|has no fast kernel).*dequantized\(\)"):
+        layer(torch.ones(FEW + 1, 80))
 
 
 def test_the_kernel_has_a_name():
