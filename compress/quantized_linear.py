@@ -15,7 +15,7 @@ CUDA with Triton                    a Triton kernel for up to eight tokens, else
 other devices; float64              decoding in torch
 ==================================  ================================================================
 
-A layer that is bound to be slower than a dense one warns once and says why.
+Where it is or can be slower than a dense layer it warns once, and says why.
 """
 
 from __future__ import annotations
@@ -199,7 +199,9 @@ def _product(x: Tensor, layer: LookupLinear) -> Tensor:
     """X (B, n) times the transpose of the weights."""
     name = "torch" if torch.compiler.is_compiling() else kernel_name(layer, x.dtype)
     if not name.startswith(("Numba, AVX", "Triton")):
-        _warn_once(layer.codebook.device.type, name)
+        _warn_once(f"has no fast kernel here ({layer.codebook.device.type}, {name})", "is")
+    elif len(x) > FEW:
+        _warn_once(f"decodes its weights for every product of more than {FEW} tokens", "can be")
     if name == "torch" or (name == "Triton" and len(x) > FEW):
         return torch.cat([F.linear(x, tile.to(x.dtype)) for _, tile in _tiles(layer)], 1)
     if name == "Triton":
@@ -221,18 +223,19 @@ def _product_on_cpu(x: Tensor, layer: LookupLinear) -> Tensor:
         return torch.from_numpy(lookup.product(rows, words, table, bits, sparse, threads)).to(x.dtype)
 
     places = torch.from_numpy(lookup.reordered(rows, bits))
-    y = x.new_empty(len(x), layer.out_features)
-    tile = torch.empty(TILE, places.shape[1])
-    for first in range(0, layer.out_features, TILE):
-        part = slice(first, min(first + TILE, layer.out_features))
+    y = torch.empty(layer.out_features, len(x))
+    step = max(TILE // len(places), 1)
+    tile = torch.empty(min(step, layer.out_features), len(places))
+    for first in range(0, layer.out_features, step):
+        part = slice(first, min(first + step, layer.out_features))
         weights = tile[: part.stop - first]
         some = None if sparse is None else (*sparse[:2], sparse[2][first : part.stop + 1])
         lookup.decode(words[part], table[part], bits, n, some, threads, weights.numpy())
-        y[:, part] = F.linear(places, weights)
-    return y
+        torch.mm(weights, places, out=y[part])
+    return y.T.to(x.dtype)
 
 
-TILE = 128  # rows that are decoded at a time
+TILE = 2**22  # weights that are decoded at a time: few products, each on all threads
 
 
 def _tiles(layer: LookupLinear) -> Iterator[tuple[slice, Tensor]]:
@@ -263,9 +266,9 @@ def _triton() -> bool:
 
 
 @functools.cache
-def _warn_once(device: str, name: str) -> None:
+def _warn_once(reason: str, verb: str) -> None:
     warnings.warn(
-        f"LookupLinear has no fast kernel here ({device}, {name}): it saves memory, but is slower than a dense layer; "
+        f"LookupLinear {reason}: it saves memory, but {verb} slower than a dense layer; "
         "where there is memory enough, use dequantized()",
         stacklevel=6,
     )

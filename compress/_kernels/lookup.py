@@ -14,15 +14,18 @@ put into that order once for every product.  3-bit codes that lie across two wor
 
 import functools
 import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 from llvmlite import binding, ir
-from numba import njit, prange, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 PERMUTED = (2, 3, 4)  # bits whose tables fit into registers
+SHARED = 2**21  # lookups from which on other threads help
 BATCHES = (1, 2, 4, 8)  # how many rows of x one lookup serves
 
 
@@ -73,10 +76,7 @@ def product(x, words, table, bits, outliers, threads):
     places, source = _arrange(x, column_order(x.shape[1], bits), lanes, batch), _Source(words, x.shape[1], bits)
     out = np.empty((m, batch), np.float32)
     arguments = (source.words, source.tail, source.split, table, places, out, source.chunks, bits)
-    if threads > 1:
-        _products_in_parallel(_parts(threads), *arguments)
-    else:
-        _products(0, m, *arguments)
+    _share(threads, m, batch * x.shape[1], lambda first, last: _products(first, last, *arguments))
     if outliers is not None:
         _add_products_of_outliers(x, *outliers, out)
     return out.T[: len(x)]
@@ -86,24 +86,44 @@ def decode(words, table, bits, n, outliers, threads, out):
     """Weights of some rows into out (rows, places), float32, columns in the order of `column_order`."""
     source = _Source(words, n, bits)
     arguments = (source.words, source.tail, source.split, table, out, source.chunks, bits)
-    if threads > 1:
-        _decode_in_parallel(_parts(threads), *arguments)
-    else:
-        _decode(0, len(words), *arguments)
+    _share(threads, len(words), n, lambda first, last: _decode(first, last, *arguments))
     if outliers is not None:
         _add_outliers(*outliers, place_of_column(n, bits), out)
 
 
 def reordered(x, bits):
-    """X (B, n) with its columns in the order of `column_order`, 0 where there is none: the partner of `decode`."""
-    return _arrange(x, column_order(x.shape[1], bits), 1, len(x)).reshape(-1, len(x)).T
+    """X (B, n) with its columns in the order of `column_order`, as (places, B): the partner of `decode`."""
+    return _arrange(x, column_order(x.shape[1], bits), 1, len(x)).reshape(-1, len(x))
 
 
-def _parts(threads):
-    """Tell Numba how many threads to use; the rows are cut into this many parts."""
-    threads = min(threads, numba.config.NUMBA_NUM_THREADS)
-    numba.set_num_threads(threads)
-    return 4 * threads
+def _share(threads, rows, cost, work):
+    """Run work(first, last) for all rows, on several threads where there is enough to do.
+
+    Not by Numba's prange: its threads and those of torch wait for work in busy loops, in two pools that know nothing of
+    each other, and where there are as many threads as cores each pool keeps the other one from its cores for
+    milliseconds.  Here every thread takes the next part that is left, so a thread that comes late holds up nobody.
+    """
+    if threads == 1 or rows * cost < SHARED:
+        work(0, rows)
+        return
+    count = 4 * threads
+    parts = iter(range(count))
+
+    def take():
+        for part in parts:
+            work(part * rows // count, (part + 1) * rows // count)
+
+    others = [_pool(os.getpid(), threads - 1).submit(take) for _ in range(threads - 1)]
+    take()
+    for other in others:
+        if not other.cancel():
+            other.result()
+
+
+@functools.cache
+def _pool(process, threads):
+    """Threads of this process: those of a parent do not live on in a fork."""
+    return ThreadPoolExecutor(threads, "optsci-lookup")
 
 
 @functools.lru_cache(maxsize=64)
@@ -141,7 +161,7 @@ def _arrange(x, order, lanes, batch):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _products(first, last, words, tail, split, table, x, out, chunks, bits):
     width, levels, batch = words.shape[1], table.shape[1], out.shape[1]
     flat, values, sums = words.reshape(-1), table.reshape(-1), out.reshape(-1)
@@ -154,7 +174,7 @@ def _products(first, last, words, tail, split, table, x, out, chunks, bits):
             _dot(source, start, values, i * levels, x, sums, i * batch, chunks, bits, batch)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _decode(first, last, words, tail, split, table, out, chunks, bits):
     width, levels, places = words.shape[1], table.shape[1], out.shape[1]
     flat, values, weights = words.reshape(-1), table.reshape(-1), out.reshape(-1)
@@ -166,20 +186,6 @@ def _decode(first, last, words, tail, split, table, out, chunks, bits):
                 weights[i * places + j] = values[i * levels + _code(source, start, j, bits)]
         else:
             _store(source, start, values, i * levels, weights, i * places, chunks, bits)
-
-
-@njit(cache=True, parallel=True)
-def _products_in_parallel(parts, words, tail, split, table, x, out, chunks, bits):
-    m = len(words)
-    for part in prange(parts):
-        _products(part * m // parts, (part + 1) * m // parts, words, tail, split, table, x, out, chunks, bits)
-
-
-@njit(cache=True, parallel=True)
-def _decode_in_parallel(parts, words, tail, split, table, out, chunks, bits):
-    m = len(words)
-    for part in prange(parts):
-        _decode(part * m // parts, (part + 1) * m // parts, words, tail, split, table, out, chunks, bits)
 
 
 @njit(cache=True)

@@ -1,8 +1,8 @@
 """Linear layers of looked-up weights against dense ones in float32: time and memory.
 
 Writes ``lookup.md`` beside itself; takes about two minutes. Three shapes, three batches, one and two threads; random
-codes and tables, no outliers. The dense layer and the two looked-up ones run in turn after a first run that compiles;
-the table has the medians.
+codes and tables, no outliers. The dense layers and the two kinds of looked-up ones run in turn after a first run that
+compiles; the table has the medians.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
 import platform
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -31,18 +32,21 @@ SEED = 0
 
 def main() -> None:
     """Measure, and write the page."""
+    warnings.filterwarnings("ignore", "LookupLinear decodes")
     sizes, times = [], []
     for m, n in SHAPES:
         torch.manual_seed(SEED)
-        dense = nn.Linear(n, m, bias=False)
-        layers = [looked_up(m, n, bits) for bits in BITS]
-        name = kernel_name(layers[0])
-        sizes.append(f"| {m} × {n} | " + " | ".join(f"{size(layer):.2f}" for layer in (dense, *layers)) + " |")
+        copies = range(max(2**24 // (m * n), 1))
+        kinds: list[list[nn.Module]] = [
+            [nn.Linear(n, m, bias=False) for _ in copies],
+            *([looked_up(m, n, bits) for _ in copies] for bits in BITS),
+        ]
+        name = kernel_name(looked_up(m, n, BITS[0]))
+        sizes.append(f"| {m} × {n} | " + " | ".join(f"{size(layers[0]):.2f}" for layers in kinds) + " |")
         for threads in (1, 2):
             torch.set_num_threads(threads)
             for batch in BATCHES:
-                runs = 50 if batch * m * n < 2e8 else 15
-                ms = race([dense, *layers], torch.randn(batch, n), runs)
+                ms = race(kinds, torch.randn(batch, n), 15)
                 ratios = " | ".join(f"{one:.3f} | {ms[0] / one:.2f}" for one in ms[1:])
                 times.append(f"| {m} × {n} | {batch} | {threads} | {ms[0]:.3f} | {ratios} |")
     page = f"""# Looked-up weights
@@ -50,9 +54,10 @@ def main() -> None:
 Written by `docs/benchmarks/lookup.py`.
 
 `LookupLinear` against `torch.nn.Linear`, both in float32, on random codes and tables (seed {SEED}); milliseconds,
-medians of 50 runs (15 of the large ones), the layers in turn. "dense / 4 bits" above 1 means that the looked-up layer
-is faster. Kernel for up to eight tokens: **{name}**; more tokens: rows of weights decoded by the same kernel, then
-torch's product.
+medians of 15 runs, the three kinds in turn. A run goes through as many layers as take 64 MB when dense, as a model's
+layers do, so that the small ones do not stay in the near caches. "dense / 4 bits" above 1 means that the looked-up
+layer is faster. Kernel for up to eight tokens: **{name}**; more tokens: weights decoded by the same kernel, then torch's
+product, of which the layer warns once.
 
 | weights | batch | threads | dense, ms | 4 bits, ms | dense / 4 bits | 3 bits, ms | dense / 3 bits |
 |---|---:|---:|---:|---:|---:|---:|---:|
@@ -65,7 +70,11 @@ Memory of the weights, MB (10⁶ bytes), tables of values in float32:
 {chr(10).join(sizes)}
 
 The codes of the largest layer fit into the last cache of many processors, and its dense weights do not: part of the
+<<<<<<< HEAD
 gain is the cache's. On {processor()}, which other programs may have used at the same time.
+=======
+gain is the cache's. On two cores of {processor()}, shared with other programs: times of two threads vary most.
+>>>>>>> lookup
 Versions: torch {version("torch")}, numba {version("numba")}, Python {platform.python_version()}.
 """
     Path(__file__).with_suffix(".md").write_text(page)
@@ -79,15 +88,16 @@ def looked_up(m: int, n: int, bits: int) -> LookupLinear:
 
 
 @torch.no_grad()
-def race(layers: list[nn.Module], x: torch.Tensor, runs: int) -> list[float]:
-    """Median milliseconds of every layer."""
-    seconds: list[list[float]] = [[] for _ in layers]
+def race(kinds: list[list[nn.Module]], x: torch.Tensor, runs: int) -> list[float]:
+    """Median milliseconds of a layer of every kind; the layers of a kind run in turn, as those of a model do."""
+    seconds: list[list[float]] = [[] for _ in kinds]
     for run in range(runs + 1):
-        for layer, spent in zip(layers, seconds, strict=True):
+        for layers, spent in zip(kinds, seconds, strict=True):
             start = perf_counter()
-            layer(x)
+            for layer in layers:
+                layer(x)
             if run:
-                spent.append(perf_counter() - start)
+                spent.append((perf_counter() - start) / len(layers))
     return [1e3 * median(spent) for spent in seconds]
 
 

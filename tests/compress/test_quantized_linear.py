@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from optsci.compress.quantized_linear import FEW, LookupLinear, _warn_once, kernel_name
 from tables import random_tables
 
-pytestmark = pytest.mark.filterwarnings("ignore:LookupLinear has no fast kernel")
+pytestmark = pytest.mark.filterwarnings("ignore:LookupLinear")
 
 
 @pytest.mark.parametrize("outliers", [0.0, 0.05])
@@ -32,7 +32,10 @@ def test_outputs_are_those_of_the_dense_layer(bits, m, n, outliers):
 
 
 @pytest.mark.parametrize("tokens", [1, FEW + 1])
-def test_threads_change_nothing(tokens):
+def test_threads_change_nothing(tokens, monkeypatch):
+    from optsci.compress._kernels import lookup
+
+    monkeypatch.setattr(lookup, "SHARED", 0)
     layer = LookupLinear.from_quantized(random_tables(150, 300, 4, outliers=0.02))
     x = torch.randn(tokens, 300, generator=torch.Generator().manual_seed(0))
     threads, results = torch.get_num_threads(), []
@@ -132,6 +135,13 @@ def test_a_layer_without_a_fast_kernel_says_so_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         layer(torch.ones(1, 80))
+
+
+def test_a_layer_that_decodes_says_so():
+    layer = LookupLinear.from_quantized(random_tables(30, 80, 4))
+    _warn_once.cache_clear()
+    with pytest.warns(UserWarning, match=r"LookupLinear (decodes its weights|has no fast kernel).*dequantized\(\)"):
+        layer(torch.ones(FEW + 1, 80))
 
 
 def test_the_kernel_has_a_name():

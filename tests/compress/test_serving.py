@@ -24,6 +24,7 @@ from optsci.compress import (
 from tables import rounded, sparse
 from tiny_models import tiny, tiny_tokens
 
+pytestmark = pytest.mark.filterwarnings("ignore:LookupLinear")
 FAMILIES = ("llama", "opt")
 
 
