@@ -56,8 +56,8 @@ Written by `docs/benchmarks/lookup.py`.
 `LookupLinear` against `torch.nn.Linear`, both in float32, on random codes and tables (seed {SEED}); milliseconds,
 medians of 15 runs, the three kinds in turn. A run goes through as many layers as take 64 MB when dense, as a model's
 layers do, so that the small ones do not stay in the near caches. "dense / 4 bits" above 1 means that the looked-up
-layer is faster. Kernel for up to eight tokens: **{name}**; more tokens: weights decoded by the same kernel, then torch's
-product, of which the layer warns once.
+layer is faster. Kernel for up to eight tokens: **{name}**; more tokens: weights decoded by the same kernel, then
+torch's product, of which the layer warns once.
 
 | weights | batch | threads | dense, ms | 4 bits, ms | dense / 4 bits | 3 bits, ms | dense / 3 bits |
 |---|---:|---:|---:|---:|---:|---:|---:|
