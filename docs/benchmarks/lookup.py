@@ -70,11 +70,7 @@ Memory of the weights, MB (10⁶ bytes), tables of values in float32:
 {chr(10).join(sizes)}
 
 The codes of the largest layer fit into the last cache of many processors, and its dense weights do not: part of the
-<<<<<<< HEAD
-gain is the cache's. On {processor()}, which other programs may have used at the same time.
-=======
 gain is the cache's. On two cores of {processor()}, shared with other programs: times of two threads vary most.
->>>>>>> lookup
 Versions: torch {version("torch")}, numba {version("numba")}, Python {platform.python_version()}.
 """
     Path(__file__).with_suffix(".md").write_text(page)

@@ -274,6 +274,7 @@ def test_prune_units_writes_a_smaller_model_that_transformers_load(model, text, 
     assert "perplexity" in run("evaluate", tmp_path / "out", "--text", text, "--length", 32, "--windows", 2).output
 
 
+@pytest.mark.filterwarnings("ignore:LookupLinear")
 @pytest.mark.parametrize("method", ["round", "k-means", "gptq", "ganq", "ganq-star"])
 def test_quantize_packed_and_dense_are_the_same_model(model, text, tmp_path, method):
     options = ("--text", text, "--samples", 4, "--length", 32, "--bits", 3, "--method", method)
