@@ -38,7 +38,7 @@ def greedy_select(problem: LayerProblem, count: int, *, block: int = 1, damping:
     >>> import torch
     >>> from optsci.compress import GramAccumulator
     >>> stats = GramAccumulator(); stats.add(torch.tensor([[1.0, 2.0, 0.0], [1.0, 2.0, 1.0]]))
-    >>> greedy_select(stats.problem(torch.tensor([[5.0, 5.0, 5.0]])), 2, damping=0.01)  # of two inputs that move together, one goes
+    >>> greedy_select(stats.problem(torch.tensor([[5.0, 5.0, 5.0]])), 2, damping=0.01)  # of a pair, one goes
     tensor([1, 2])
     """
     n = problem.weight.shape[1]
