@@ -6,8 +6,8 @@ r"""Recovery of a narrower MLP from the inputs themselves: alternate between the
 ``x_t`` are the inputs of the block's MLP, ``y_t`` what the dense one puts out.  A sweep solves for ``W_2`` exactly,
 from two Gram matrices, and then takes a few conjugate-gradient steps for ``W_1``, each one forward and one backward
 pass: no matrix of tokens by units is kept.  Every solve has a ridge towards the weights it starts from, so that the
-error itself never rises on the tokens given: with few of them it may on others, and sweeps then do harm.  The gate
-stays.
+error itself never rises on the tokens given.  With few of them it may on others: ``recover_mlp`` keeps a sweep only if
+it helps on windows that the sweeps have not seen.  The gate stays.
 
 Without a gate (OPT) ``W_1`` is not linear: its step is that of Gauss and Newton, on the units that are active, halved
 until the error falls, or not taken.
@@ -117,10 +117,42 @@ def recover_mlp(
     sweeps: int = 2,
     iterations: int = 5,
     damping: float | None = None,
+    held_out: float = 0.25,
 ) -> MLP:
-    """Up to ``sweeps`` of :func:`recovery_sweeps`; ends earlier where a sweep lowers the error by less than 1e-4."""
-    steps = recovery_sweeps(mlp, inputs, outputs, iterations=iterations, damping=damping)
+    """Up to ``sweeps`` of :func:`recovery_sweeps`, kept as far as they lower the error on windows held out.
+
+    Args:
+        mlp: where to start.
+        inputs: windows (…, h) of what enters the MLP.
+        outputs: windows (…, m) of what it should put out.
+        sweeps: at most; ends earlier where one lowers the error by less than 1e-4.
+        iterations: of conjugate gradients for ``up``.
+        damping: see :func:`recovery_sweeps`.
+        held_out: share of the windows, the last ones, that the sweeps do not see. With 0, or a single window, they see
+            all and are kept by their error on those.
+
+    Returns:
+        The start, where no sweep is better on the windows held out.
+    """
+    if not 0 <= held_out < 1:
+        raise ValueError(f"held_out must lie in [0, 1): a share of the windows, got {held_out!r}")
+    seen = len(inputs) - min(round(held_out * len(inputs)), len(inputs) - 1)
+    steps = recovery_sweeps(mlp, inputs[:seen], outputs[:seen], iterations=iterations, damping=damping)
+    if seen < len(inputs):
+        steps = _best_on(mlp, inputs[seen:], outputs[seen:], steps)
     return solve(steps, tol=1e-4, max_iter=sweeps).x
+
+
+def _best_on(
+    mlp: MLP, inputs: Sequence[Tensor], outputs: Sequence[Tensor], steps: Iterator[SweepState]
+) -> Iterator[SweepState]:
+    """The best of the start and the sweeps so far, by their errors on other windows."""
+    error = relative_output_error(mlp, inputs, outputs)
+    for state in steps:
+        before, reached = error, relative_output_error(state.x, inputs, outputs)
+        if reached < error:
+            mlp, error = state.x, reached
+        yield SweepState(mlp, (before - error) / (before or 1.0), error)
 
 
 def recover_bias(mlp: MLP, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> MLP:

@@ -1,6 +1,7 @@
 """Structured pruning of whole models: loads in stock transformers, equals itself, and recovery never makes it worse."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -68,7 +69,7 @@ def test_each_stage_of_the_method_lowers_the_error(name, correction):
     for method, options in {
         "plain": {"restore": keep_columns},
         "restored": {"restore": restore},
-        "recovered": {"restore": restore, "recover": partial(recover_mlp, damping=1e-3)},
+        "recovered": {"restore": restore, "recover": partial(recover_mlp, damping=1e-3, held_out=0)},
     }.items():
         first = prune_units(
             copy.deepcopy(model), tokens, sparsity=0.2, select=fasp_select, correction=correction, multiple=8, **options
@@ -172,7 +173,30 @@ def test_recovery_finds_a_network_that_was_perturbed():
         dense.activation,
     )
     before = relative_output_error(start, x, y)
-    assert relative_output_error(recover_mlp(start, x, y, sweeps=8, iterations=20, damping=1e-4), x, y) < before / 20
+    recovered = recover_mlp(start, x, y, sweeps=8, iterations=20, damping=1e-4, held_out=0)
+    assert relative_output_error(recovered, x, y) < before / 20
+
+
+@pytest.mark.parametrize(("windows", "noise", "help"), [(3, 1.0, False), (200, 0.1, True)])
+def test_recovery_never_raises_the_error_on_the_windows_held_out(windows, noise, help):
+    """With three windows the sweeps fit the noise, and are dropped; with two hundred they help."""
+    generator = torch.Generator().manual_seed(0)
+    dense = mlp(gated=True, seed=5)
+    start = replace(
+        dense,
+        up=dense.up[:9],
+        up_bias=dense.up_bias[:9],
+        gate=dense.gate[:9],
+        gate_bias=dense.gate_bias[:9],
+        down=dense.down[:, :9],
+    )
+    x = [torch.randn(4, 8, dtype=torch.float64, generator=generator) for _ in range(windows)]
+    y = [y + noise * y.std() * torch.randn(y.shape, dtype=y.dtype, generator=generator) for y in map(dense, x)]
+    held_out = round(0.25 * windows)
+    before = relative_output_error(start, x[-held_out:], y[-held_out:])
+    after = relative_output_error(recover_mlp(start, x, y, sweeps=5), x[-held_out:], y[-held_out:])
+    assert after <= before
+    assert (after < before) == help
 
 
 def test_bias_recovery_is_that_of_flap():
@@ -200,7 +224,9 @@ def test_a_bias_for_a_layer_without_one_is_refused_by_name():
 @pytest.mark.parametrize("name", ["llama", "opt"])
 def test_half_precision_models_keep_their_type(name, dtype):
     model, tokens = tiny(name).to(dtype), tiny_tokens()
-    reports = prune_units(model, tokens, sparsity=0.2, multiple=8, **SPAP)
+    reports = prune_units(
+        model, tokens, sparsity=0.2, multiple=8, select=spap_select, recover=partial(recover_mlp, held_out=0)
+    )
     assert {p.dtype for p in model.parameters()} == {dtype}
     assert all(0 < r.recovered < r.error * 1.01 < 1 for r in reports)
 
@@ -236,5 +262,7 @@ def test_bad_arguments_are_sentences():
         recovery_sweeps(network, [torch.ones(2, 32)], [])
     with pytest.raises(ValueError, match="damping must be positive, got 0"):
         recover_mlp(network, [torch.ones(2, 32)], [torch.ones(2, 32)], damping=0)
+    with pytest.raises(ValueError, match=r"held_out must lie in \[0, 1\): a share of the windows, got 1"):
+        recover_mlp(network, [torch.ones(2, 32)], [torch.ones(2, 32)], held_out=1)
     with pytest.raises(ValueError, match="iterations must be at least 1, got 0"):
         recover_mlp(network, [torch.ones(2, 32)], [torch.ones(2, 32)], iterations=0)
