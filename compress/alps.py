@@ -220,6 +220,8 @@ def alps_steps(
 
 def eigen_resolvent(gram: Tensor, name: str) -> Resolvent:
     """``rho -> (G + rho I)^{-1}`` by one eigendecomposition in float64: float32 is not enough for it."""
+    if not gram.isfinite().all():
+        raise ValueError(f"the Gram matrix of {name} holds NaN or infinite entries")
     values, vectors = torch.linalg.eigh(gram.double())
     values = values.clamp(min=0)  # a rounded Gram is not exactly positive semidefinite
     vectors = vectors.to(gram)

@@ -225,6 +225,8 @@ def _quantize(
 
 def _stored(problem: LayerProblem, quantized: Quantized, dtype: torch.dtype) -> Quantized:
     """The table in the dtype it is stored in, and the codes that are best for it."""
+    if not dtype.is_floating_point or dtype.itemsize == 1:
+        raise ValueError(f"dtype must be a floating-point type of 16 bits or more, got {dtype}")
     codebook = quantized.codebook.to(dtype)
     if not codebook.isfinite().all():
         raise ValueError(f"the table of {problem.name} holds an infinity as {dtype}")
@@ -281,6 +283,7 @@ def _ridge(damping: Damping) -> float:
 def _factor(gram: Tensor, damping: Damping, name: str) -> Tensor:
     if callable(damping):
         gram, damping = gram + torch.diag(damping(gram)), 0.0
+    gram = gram + torch.diag((gram.diagonal() == 0).to(gram.dtype))  # dead inputs: any code will do
     factor, _ = damped_cholesky(gram, damping, name=f"the Gram matrix of {name}")
     return factor
 

@@ -153,7 +153,8 @@ class LayerProblem:
             return self.weight
         problem, scale = self.scaled()
         problem = problem.damped(damping)
-        factor, _ = damped_cholesky(problem.gram, 0.0, name=f"the Gram matrix of {self.name}")
+        dead = torch.diag((problem.channel_energy == 0).to(problem.gram.dtype))  # their weights become 0
+        factor, _ = damped_cholesky(problem.gram + dead, 0.0, name=f"the Gram matrix of {self.name}")
         return torch.cholesky_solve(problem.target.T, factor).T / scale
 
 

@@ -120,6 +120,8 @@ class LookupLinear(nn.Module):
         """X (…, n) to (…, m)."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f"x must be (..., {self.in_features}), got {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise TypeError(f"x must be floating point, got {x.dtype}")
         rows = x.reshape(-1, self.in_features)
         y = _Product.apply(rows, self) if x.requires_grad and torch.is_grad_enabled() else _product(rows, self)
         if self.bias is not None:

@@ -45,7 +45,7 @@ class UnitReport:
     before: int  # neurons it had
     kept: int  # neurons it has
     error: float  # ||V X* - W X|| / ||W X|| after the restoration, of the weights as stored
-    recovered: float | None  # the same after the recovery, measured on the outputs; None without a recovery
+    recovered: float | None  # ||mlp(X) - Y|| / ||Y|| after the recovery, Y with its bias; None without a recovery
     seconds: float  # spent in selection, restoration and recovery
 
 

@@ -270,6 +270,11 @@ def quantize(
             Quantizer.GANQ: c.ganq_quantize,
             Quantizer.GANQ_STAR: c.ganq_star,
         }
+        from optsci.compress.packing import GROUPS
+
+        if pack and bits not in GROUPS:
+            widths = ", ".join(map(str, GROUPS))
+            raise ValueError(f"--bits {bits} cannot be packed: take one of {widths}, or --no-pack")
         _check_out(out, model, text, overwrite)
         network, tokenizer, tokens = _calibrated(model, text, samples, length, seed, dtype, _checked_device(device))
         found: dict[str, c.Quantized] = {}

@@ -126,7 +126,7 @@ def _inverse(X: NDArray[Any]) -> tuple[NDArray[Any], float] | None:
 
 
 def _symmetric(matrix: Any, name: str, like: Tensor | None = None) -> Tensor:
-    matrix = as_finite(matrix, name, like=like)
+    matrix = as_finite(matrix, name, like=like).detach()
     if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
         raise ValueError(f"{name} must be a square matrix, got shape {tuple(matrix.shape)}")
     if like is not None and matrix.shape != like.shape:
@@ -140,7 +140,7 @@ def _symmetric(matrix: Any, name: str, like: Tensor | None = None) -> Tensor:
 
 
 def _weights(weight: Any, S: Tensor) -> Tensor:
-    weights = as_finite(weight, "weight", like=S)
+    weights = as_finite(weight, "weight", like=S).detach()
     require_nonnegative(weights, "weight")
     if weights.dim() == 0:
         return (weights * (1 - torch.eye(len(S), dtype=S.dtype))).double()

@@ -81,7 +81,7 @@ class CrossEntropy:
         p = self._probabilities(x)
         # The sum to 1 lets one take the largest score from all, so that the difference keeps its digits.
         x = x - x.detach().amax(-1, keepdim=True)
-        return self.weight * (x.logsumexp(-1) - (p * x).sum(-1)).sum()
+        return self.weight * (x.logsumexp(-1) - torch.where(p == 0, 0, p * x).sum(-1)).sum()
 
     def grad(self, x: Tensor) -> Tensor:
         """``weight (softmax(x) - p)``."""

@@ -108,9 +108,10 @@ class KSupport:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """``x`` less its projection on a ball of the dual norm; ``step`` may differ from vector to vector."""
         require_step(step, x[..., :1])
-        radius = torch.zeros_like(x[..., :1]) + step * self.weight
-        within, x_left, scale = _excess(x, radius, self.k)
-        return torch.where(within, 0, torch.where(radius == 0, x, _shrunk(x_left, scale, self.k)))
+        u = x.double()  # what is left of u is small, where u may be large
+        radius = torch.zeros_like(u[..., :1]) + step * self.weight
+        within, x_left, scale = _excess(u, radius, self.k)
+        return torch.where(within, 0, torch.where(radius == 0, u, _shrunk(x_left, scale, self.k))).to(x.dtype)
 
     @property
     def conjugate(self) -> LargestL2Ball:
@@ -156,14 +157,16 @@ class LargestL2Ball:
     def prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         """Projection, of the shape of ``x``; independent of ``step``."""
         require_step(step, x)
-        radius = torch.zeros_like(x[..., :1]) + self.radius
-        within, x_left, scale = _excess(x, radius, self.k)
-        return torch.where(within, x, torch.where(radius == 0, 0 * x, _removed(x_left, scale, self.k)))
+        u = x.double()
+        radius = torch.zeros_like(u[..., :1]) + self.radius
+        within, x_left, scale = _excess(u, radius, self.k)
+        return torch.where(within, u, torch.where(radius == 0, 0 * u, _removed(x_left, scale, self.k))).to(x.dtype)
 
     def lmo(self, d: Tensor) -> Tensor:
         """``-radius`` times a subgradient of the k-support norm at ``d``; 0 where ``d`` is 0."""
         zero = (d == 0).all(-1, keepdim=True)
         d = torch.where(zero, 1, d)
+        d = d / d.detach().abs().amax(-1, keepdim=True)  # no square vanishes or overflows
         _, large, shared = _shares(d, self.k)
         rank = d.abs().argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
         z = torch.where(rank < large, d, d.sign() * shared)

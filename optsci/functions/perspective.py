@@ -74,6 +74,8 @@ class Perspective:
     def _prox(self, x: Tensor, step: float | Tensor) -> Tensor:
         _require_pair(x)
         require_step(step, x[..., :1])
+        zero = torch.zeros_like(x[..., :1]) + step == 0
+        step = torch.where(zero, 1, torch.zeros_like(x[..., :1]) + step)
         a, b = (x / step)[..., :-1], (x / step)[..., -1:]
         dual = self.f.conjugate
 
@@ -91,7 +93,7 @@ class Perspective:
         inside = (at_a + b <= 0) | ((mu <= least) & at_a.isfinite())
         divisor = torch.maximum(mu, least)
         body = step * divisor * self.f.prox(a / divisor, 1 / divisor)
-        return torch.where(inside, 0, torch.cat([body, step * mu.clamp(min=0)], -1))
+        return torch.where(zero, x, torch.where(inside, 0, torch.cat([body, step * mu.clamp(min=0)], -1)))
 
     def _recession(self, x: Tensor) -> Tensor:
         """``lim f(lambda x) / lambda`` (...,), from two far points; between them what is not linear has grown."""
@@ -153,17 +155,18 @@ class QuadraticOverLinear:
         """Root of a cubic equation for every vector; ``step`` may differ from vector to vector."""
         _require_pair(x)
         require_step(step, x[..., :1])
-        size = step * self.weight * torch.ones_like(x[..., :1])
+        z = x.double()  # t is a difference, small where the step is large
+        size = step * self.weight * torch.ones_like(z[..., :1])
         with torch.no_grad():
-            unit = torch.maximum(x.abs().amax(-1, keepdim=True), size)  # no cube overflows
-        v, tau, size = x[..., :-1] / unit, x[..., -1:] / unit, size / unit
+            unit = torch.maximum(z.abs().amax(-1, keepdim=True), size)  # no cube overflows
+        v, tau, size = z[..., :-1] / unit, z[..., -1:] / unit, size / unit
         squares = v.square().sum(-1, keepdim=True)
         inside = squares + 2 * size * tau <= 0
         c = torch.where(inside, 1, size * squares / 2)
         b = torch.where(inside, 1, tau + size)
         r = _cubic_root(b, c)
         t = (r - size).clamp(min=0)
-        return torch.where(inside, 0, unit * torch.cat([t / r * v, t], -1))
+        return torch.where(inside, 0, unit * torch.cat([t / r * v, t], -1)).to(x.dtype)
 
     __rmul__ = scaled
 
@@ -182,6 +185,8 @@ def _cubic_root(b: Tensor, c: Tensor) -> Tensor:
 
 def _row_values(f: Any, x: Tensor) -> Tensor:
     """The value (...,) of ``f`` at every vector, where ``f`` itself adds them up."""
+    if x.shape[:-1].numel() == 0:
+        return x.new_zeros(x.shape[:-1])
     values: Tensor = torch.vmap(f)(x.reshape(-1, x.shape[-1]))
     return values.reshape(x.shape[:-1])
 

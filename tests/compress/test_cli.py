@@ -300,6 +300,7 @@ def test_quantize_packed_and_dense_are_the_same_model(model, text, tmp_path, met
     [
         (("prune-units", "--sparsity", 1.5), "sparsity"),
         (("quantize", "--bits", 9), "--bits"),
+        (("quantize", "--bits", 5), "--bits 5 cannot be packed: take one of 2, 3, 4, 8, or --no-pack"),
         (("quantize", "--device", "nowhere"), "--device 'nowhere' cannot be used here"),
     ],
 )

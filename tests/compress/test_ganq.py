@@ -14,6 +14,7 @@ from torch import Tensor
 
 from layers import layer
 from optsci.compress import (
+    GramAccumulator,
     LayerProblem,
     Quantized,
     descend_codes,
@@ -370,3 +371,19 @@ def test_bad_options_are_refused(call, message):
     problem, *_ = layer(2, 8)
     with pytest.raises(ValueError, match=message):
         call(problem)
+
+
+@pytest.mark.parametrize("shift", [False, True])
+def test_inputs_that_are_always_zero(shift):
+    """Any code will do, and none of the methods fails."""
+    statistics = GramAccumulator()
+    zero = torch.zeros(20, 6)
+    statistics.add(zero, zero + 1 if shift else None)
+    problem = statistics.problem(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)))
+    for quantize in (ganq_quantize, ganq_star, weighted_kmeans, gptq):
+        assert quantize(problem, bits=2).weights.isfinite().all()
+
+
+def test_a_table_of_integers_is_refused():
+    with pytest.raises(ValueError, match=r"dtype must be a floating-point type of 16 bits or more, got torch.int8"):
+        ganq_quantize(layer(4, 6)[0], bits=2, dtype=torch.int8)

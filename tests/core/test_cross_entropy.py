@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 
+import optsci
 from optsci import CrossEntropy, LogisticLoss
 
 
@@ -75,3 +76,8 @@ def test_each_item_may_have_its_own_step():
 def test_refusals_are_one_sentence(make, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         make()
+
+
+def test_a_class_that_is_ruled_out():
+    x = torch.tensor([-torch.inf, 1.0, 2.0])
+    torch.testing.assert_close(optsci.CrossEntropy(1)(x), torch.nn.functional.cross_entropy(x[None], torch.tensor([1])))

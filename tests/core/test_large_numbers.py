@@ -70,3 +70,23 @@ def test_nystrom_at_any_scale(scale):
     U, values = optsci.nystrom(scale * torch.eye(4), 2, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(values, scale * torch.ones(2), rtol=1e-4, atol=0)
     torch.testing.assert_close(U.T @ U, torch.eye(2), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e7, 1e9, 1e12])
+def test_the_ball_of_the_largest_entries_in_float32(size):
+    ball = optsci.LargestL2Ball(1.0, 2)
+    p = ball.prox(torch.tensor([size, -size, 1.0]), 1.0)
+    torch.testing.assert_close(p, torch.full((3,), 0.5).sqrt().copysign(p), rtol=1e-5, atol=0)
+    assert ball(p) == 0
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_the_lmo_of_that_ball_does_not_square(size):
+    z = optsci.LargestL2Ball(1.0, 2).lmo(torch.tensor([3 * size, 4 * size, 0.0]))
+    torch.testing.assert_close(z, torch.tensor([-0.6, -0.8, 0.0]))
+
+
+@pytest.mark.parametrize("step", [1e6, 1e8])
+def test_a_long_step_over_a_quadratic_over_linear(step):
+    p = optsci.QuadraticOverLinear().prox(torch.tensor([1.0, 1.0, 3.3]), step)
+    torch.testing.assert_close(p, torch.tensor([0.0, 0.0, 3.3]), rtol=1e-6, atol=1e-5)

@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 
+import optsci
 from optsci import L1, Entropy, Huber, NegativeLog, Perspective, QuadraticOverLinear, SquaredL2
 
 
@@ -92,3 +93,9 @@ def test_refusals_are_one_sentence(make, message, error):
 
 def test_without_a_conjugate_there_is_a_value_but_no_prox():
     assert not hasattr(Perspective(Huber()), "prox")
+
+
+def test_step_zero_and_an_empty_batch():
+    x = torch.tensor([1.0, 2.0, 3.0])
+    assert (optsci.Perspective(optsci.L1(1.0)).prox(x, 0.0) == x).all()
+    assert optsci.Perspective(optsci.SquaredL2()).prox(torch.zeros(0, 3), 1.0).shape == (0, 3)
