@@ -14,7 +14,7 @@ from optsci.functions import NM, Sparsity
 from optsci.linalg import damped_cholesky
 
 from .constraints import Pattern, Unstructured
-from .layer_problem import LayerProblem
+from .layer_problem import LayerProblem, with_live_diagonal
 
 
 def magnitude(problem: LayerProblem, *, sparsity: Pattern) -> Tensor:
@@ -60,7 +60,7 @@ def sparsegpt(problem: LayerProblem, *, sparsity: Unstructured | NM, damping: fl
     weights = problem.unconstrained(damping).clone()
     dead = problem.channel_energy == 0
     weights[:, dead] = 0
-    hessian = problem.gram + torch.diag(dead.to(weights.dtype))
+    hessian = with_live_diagonal(problem.gram)
     factor, _ = damped_cholesky(hessian, damping, name=f"the Gram matrix of {problem.name}")
     upper = torch.linalg.cholesky(torch.cholesky_inverse(factor), upper=True)
 

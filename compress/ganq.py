@@ -35,7 +35,7 @@ from optsci.linalg import damped_cholesky
 
 from .code_steps import ascending, descend, fit_codebook, kmeans_codebook, lookup, substitute
 from .codebook import Quantized
-from .layer_problem import LayerProblem
+from .layer_problem import LayerProblem, with_live_diagonal
 from .quantizers import Order, ascending_energy, check_bits
 
 Damping = float | Callable[[Tensor], Tensor]
@@ -283,8 +283,7 @@ def _ridge(damping: Damping) -> float:
 def _factor(gram: Tensor, damping: Damping, name: str) -> Tensor:
     if callable(damping):
         gram, damping = gram + torch.diag(damping(gram)), 0.0
-    gram = gram + torch.diag((gram.diagonal() == 0).to(gram.dtype))  # dead inputs: any code will do
-    factor, _ = damped_cholesky(gram, damping, name=f"the Gram matrix of {name}")
+    factor, _ = damped_cholesky(with_live_diagonal(gram), damping, name=f"the Gram matrix of {name}")
     return factor
 
 

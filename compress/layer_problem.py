@@ -153,9 +153,14 @@ class LayerProblem:
             return self.weight
         problem, scale = self.scaled()
         problem = problem.damped(damping)
-        dead = torch.diag((problem.channel_energy == 0).to(problem.gram.dtype))  # their weights become 0
-        factor, _ = damped_cholesky(problem.gram + dead, 0.0, name=f"the Gram matrix of {self.name}")
+        gram = with_live_diagonal(problem.gram)
+        factor, _ = damped_cholesky(gram, 0.0, name=f"the Gram matrix of {self.name}")
         return torch.cholesky_solve(problem.target.T, factor).T / scale
+
+
+def with_live_diagonal(gram: Tensor) -> Tensor:
+    """``G`` with ones on the diagonal where an input is always 0: it decouples, and G can be factorised."""
+    return gram + torch.diag((gram.diagonal() <= 0).to(gram.dtype))
 
 
 class GramAccumulator:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from optsci.linalg import damped_cholesky
 
-from .layer_problem import LayerProblem
+from .layer_problem import LayerProblem, with_live_diagonal
 from .restoration import derived_damping
 
 
@@ -48,8 +48,7 @@ def greedy_select(problem: LayerProblem, count: int, *, block: int = 1, damping:
         raise ValueError(f"block must be at least 1, got {block!r}")
     damping = derived_damping(count, problem.tokens) if damping is None else damping
     scaled, _ = problem.damped(damping).scaled()
-    dead = problem.channel_energy <= 0
-    gram = scaled.gram.double() + torch.diag(dead.double())
+    gram = with_live_diagonal(scaled.gram.double())
     rounding = 10 * torch.finfo(problem.gram.dtype).eps
     factor, _ = damped_cholesky(gram, rounding, name=f"the Gram matrix of {problem.name}")
     inverse = torch.cholesky_inverse(factor)

@@ -20,7 +20,7 @@ from optsci.linalg import damped_cholesky
 
 from .code_steps import kmeans_codebook, nearest_codes
 from .codebook import Quantized
-from .layer_problem import LayerProblem
+from .layer_problem import LayerProblem, with_live_diagonal
 
 Order = Callable[[Tensor], Tensor]
 
@@ -77,7 +77,7 @@ def gptq(
     codebook = uniform_grid(weights, bits)
     dead = problem.channel_energy == 0
     places = torch.arange(n, device=weights.device) if order is None else order(problem.gram)
-    hessian = (problem.gram + torch.diag(dead.to(weights.dtype)))[places][:, places]
+    hessian = with_live_diagonal(problem.gram)[places][:, places]
     factor, _ = damped_cholesky(hessian, damping, name=f"the Gram matrix of {problem.name}")
     upper = torch.linalg.cholesky(torch.cholesky_inverse(factor), upper=True)
 

@@ -48,6 +48,11 @@ class UnitReport:
     recovered: float | None  # ||mlp(X) - Y|| / ||Y|| after the recovery, Y with its bias; None without a recovery
     seconds: float  # spent in selection, restoration and recovery
 
+    @property
+    def final_error(self) -> float:
+        """After the recovery, or after the restoration where there was none."""
+        return self.error if self.recovered is None else self.recovered
+
 
 @dataclass(frozen=True, eq=False)
 class UnitStage:

@@ -236,7 +236,7 @@ def prune_units(
             _write_model(part, network, tokenizer, settings, reports)
         typer.echo(
             f"{out}: {len(reports)} MLPs, {reports[0].kept} of {reports[0].before} neurons in each, mean relative "
-            f"error {sum(r.error if r.recovered is None else r.recovered for r in reports) / len(reports):.4f}; "
+            f"error {sum(r.final_error for r in reports) / len(reports):.4f}; "
             "see compression.json there"
         )
 

@@ -75,17 +75,18 @@ def graphical_lasso(S: Any, weight: Any, x0: Any = None) -> Iterator[GraphicalLa
     weights = _weights(weight, S)
     x = torch.diag(1 / (S.double() + weights).diagonal()) if x0 is None else _symmetric(x0, "x0", like=S)
     start = x.double().numpy()
-    inverse = _inverse(start)
-    if inverse is None:
+    factor = _factor(start)
+    if factor is None:
         raise ValueError("x0 must be positive definite, and is not")
-    return _newton(S, S.double().numpy(), weights.numpy(), start, *inverse)
+    return _newton(S, S.double().numpy(), weights.numpy(), start, factor)
 
 
 def _newton(
-    like: Tensor, S: NDArray[Any], weights: NDArray[Any], X: NDArray[Any], W: NDArray[Any], logdet: float
+    like: Tensor, S: NDArray[Any], weights: NDArray[Any], X: NDArray[Any], factor: NDArray[Any]
 ) -> Iterator[GraphicalLassoState]:
     from optsci._kernels.graphical_lasso import newton_direction, violation
 
+    W, logdet = _inverse(factor), _logdet(factor)
     step, sweeps, count = 1.0, 0, 0
     while True:
         residual = violation(S, W, X, weights)
@@ -101,28 +102,34 @@ def _newton(
         rounding = 1e-14 * (abs(objective) + len(S))
         for _ in range(HALVINGS):
             trial = X + step * D
-            inverse_of_trial = _inverse(trial)
-            if inverse_of_trial is not None:
-                new = (S * trial).sum() - inverse_of_trial[1] + (weights * np.abs(trial)).sum()
+            if (lower := _factor(trial)) is not None:
+                new = (S * trial).sum() - _logdet(lower) + (weights * np.abs(trial)).sum()
                 if new <= objective + DECREASE * step * decrease + rounding:
-                    X, (W, logdet) = trial, inverse_of_trial
+                    X, W, logdet = trial, _inverse(lower), _logdet(lower)
                     break
             step /= 2
         else:
             step = 0.0
 
 
-def _inverse(X: NDArray[Any]) -> tuple[NDArray[Any], float] | None:
-    """Inverse and log-determinant by a Cholesky factorisation; None where the matrix is not positive definite."""
+def _factor(X: NDArray[Any]) -> NDArray[Any] | None:
+    """The Cholesky factor, below the diagonal; None where the matrix is not positive definite."""
     from scipy.linalg import lapack
 
     factor, info = lapack.dpotrf(X.T, lower=1, overwrite_a=0)
-    if info != 0:
-        return None
-    logdet = 2 * np.log(factor.diagonal()).sum()
-    half, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-    half = np.tril(half)
-    return half + np.tril(half, -1).T, logdet
+    return factor if info == 0 else None
+
+
+def _logdet(factor: NDArray[Any]) -> float:
+    return float(2 * np.log(factor.diagonal()).sum())
+
+
+def _inverse(factor: NDArray[Any]) -> NDArray[Any]:
+    """The inverse of the matrix that was factorised."""
+    from scipy.linalg import lapack
+
+    half = np.tril(lapack.dpotri(factor, lower=1)[0])
+    return half + np.tril(half, -1).T
 
 
 def _symmetric(matrix: Any, name: str, like: Tensor | None = None) -> Tensor:

@@ -65,8 +65,7 @@ def by_units(**options: Any) -> Compress:
 
     def run(model: nn.Module, tokens: Tensor) -> tuple[float, float]:
         reports = c.prune_units(model, tokens, sparsity=STRUCTURED, progress=True, **options)
-        errors = [report.error if report.recovered is None else report.recovered for report in reports]
-        return mean(errors), sum(report.seconds for report in reports)
+        return mean(report.final_error for report in reports), sum(report.seconds for report in reports)
 
     return run
 

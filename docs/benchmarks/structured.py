@@ -89,7 +89,7 @@ def measure(name: str, path: Path, tokens: torch.Tensor, held_out: torch.Tensor)
         begin = time.perf_counter()
         reports = prune_units(model, tokens, sparsity=SPARSITY, progress=True, **METHODS[name])
         seconds = time.perf_counter() - begin
-        errors = [r.error if r.recovered is None else r.recovered for r in reports]
+        errors = [r.final_error for r in reports]
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             again = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
