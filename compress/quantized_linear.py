@@ -34,7 +34,9 @@ from .codebook import Quantized
 from .packing import GROUPS, pack, packed_width, unpack
 
 QUANT_METHOD = "optsci_lut"  # how files name the format of this layer
-FEW = 8  # tokens for which weights are looked up while they are read
+FEW = 8  # tokens for which a lookup that serves them all beats a dense product
+SOME = 32  # tokens up to which a CPU looks up, again for every FEW of them, instead of decoding
+TILE = 2**22  # weights that are decoded at a time: few products, each on all threads
 
 
 class LookupLinear(nn.Module):
@@ -203,7 +205,7 @@ def _product(x: Tensor, layer: LookupLinear) -> Tensor:
     if not name.startswith(("Numba, AVX", "Triton")):
         _warn_once(f"has no fast kernel here ({layer.codebook.device.type}, {name})", "is")
     elif len(x) > FEW:
-        _warn_once(f"decodes its weights for every product of more than {FEW} tokens", "can be")
+        _warn_once(f"looks up or decodes its weights again and again for more than {FEW} tokens", "can be")
     if name == "torch" or (name == "Triton" and len(x) > FEW):
         return torch.cat([F.linear(x, tile.to(x.dtype)) for _, tile in _tiles(layer)], 1)
     if name == "Triton":
@@ -221,7 +223,7 @@ def _product_on_cpu(x: Tensor, layer: LookupLinear) -> Tensor:
     words, table = layer.qweight.numpy(), layer.codebook.float().numpy()
     outliers = _outliers(layer)
     sparse = None if outliers is None else (outliers[0].float().numpy(), outliers[1].numpy(), outliers[2].numpy())
-    if len(x) <= FEW:
+    if len(x) <= SOME:
         return torch.from_numpy(lookup.product(rows, words, table, bits, sparse, threads)).to(x.dtype)
 
     places = torch.from_numpy(lookup.reordered(rows, bits))
@@ -235,9 +237,6 @@ def _product_on_cpu(x: Tensor, layer: LookupLinear) -> Tensor:
         lookup.decode(words[part], table[part], bits, n, some, threads, weights.numpy())
         torch.mm(weights, places, out=y[part])
     return y.T.to(x.dtype)
-
-
-TILE = 2**22  # weights that are decoded at a time: few products, each on all threads
 
 
 def _tiles(layer: LookupLinear) -> Iterator[tuple[slice, Tensor]]:

@@ -27,6 +27,7 @@ from numba.extending import intrinsic
 PERMUTED = (2, 3, 4)  # bits whose tables fit into registers
 SHARED = 2**21  # lookups from which on other threads help
 BATCHES = (1, 2, 4, 8)  # how many rows of x one lookup serves
+PARTS = 8  # of the rows, for every thread: one that comes late then holds up nobody
 
 
 def _vector_lanes():
@@ -40,6 +41,8 @@ def _vector_lanes():
 
 
 LANES = _vector_lanes()
+AHEAD = 2048  # words that are asked for before their turn, at least: the processor's own guesses end with a page
+LINE = 64  # bytes of a cache line: a register read across two of them is read twice
 NAME = {16: "AVX-512", 8: "AVX2", 0: "scalar"}[LANES]
 
 
@@ -67,57 +70,61 @@ def column_order(n, bits):
 
 
 def product(x, words, table, bits, outliers, threads):
-    """Multiply x (B, n), B at most 8, float32, by looked-up weights; the result is (B, m).
+    """Multiply x (B, n), float32, by looked-up weights; the result is (B, m).
 
     words: (m, width) int32; table: (m, 2^bits) float32; outliers: None or (values float32, columns, row pointers).
     """
-    m, batch = len(words), next(b for b in BATCHES if b >= len(x))
-    lanes = max(LANES, 1) if bits != 8 else 1
-    places, source = _arrange(x, column_order(x.shape[1], bits), lanes, batch), _Source(words, x.shape[1], bits)
-    out = np.empty((m, batch), np.float32)
+    (m, _), (count, n) = words.shape, x.shape
+    batch = next((b for b in BATCHES if b >= count), BATCHES[-1])
+    passes = -(-count // batch)
+    lanes, order = max(LANES, 1) if bits != 8 else 1, column_order(n, bits)
+    places = _aligned(passes, len(order) * batch)
+    for i in range(passes):
+        _arrange(x[i * batch : (i + 1) * batch], order, lanes, batch, places[i])
+    source, out = _Source(words, n, bits), np.empty((passes, m, batch), np.float32)
     arguments = (source.words, source.tail, source.split, table, places, out, source.chunks, bits)
-    _share(threads, m, batch * x.shape[1], lambda first, last: _products(first, last, *arguments))
+    _share(_products, arguments, threads, m, passes * batch * n)
+    y = out.transpose(0, 2, 1).reshape(-1, m)[:count]
     if outliers is not None:
-        _add_products_of_outliers(x, *outliers, out)
-    return out.T[: len(x)]
+        _add_products_of_outliers(x, *outliers, y)
+    return y
 
 
 def decode(words, table, bits, n, outliers, threads, out):
     """Weights of some rows into out (rows, places), float32, columns in the order of `column_order`."""
     source = _Source(words, n, bits)
     arguments = (source.words, source.tail, source.split, table, out, source.chunks, bits)
-    _share(threads, len(words), n, lambda first, last: _decode(first, last, *arguments))
+    _share(_decode, arguments, threads, len(words), n)
     if outliers is not None:
         _add_outliers(*outliers, place_of_column(n, bits), out)
 
 
 def reordered(x, bits):
     """X (B, n) with its columns in the order of `column_order`, as (places, B): the partner of `decode`."""
-    return _arrange(x, column_order(x.shape[1], bits), 1, len(x)).reshape(-1, len(x))
+    order = column_order(x.shape[1], bits)
+    out = _aligned(len(order), len(x))
+    _arrange(x, order, 1, len(x), out.reshape(-1))
+    return out
 
 
-def _share(threads, rows, cost, work):
-    """Run work(first, last) for all rows, on several threads where there is enough to do.
+def _share(work, arguments, threads, rows, cost):
+    """Run work(counters, rows, parts, *arguments), which takes part after part of the rows, on several threads.
 
     Not by Numba's prange: its threads and those of torch wait for work in busy loops, in two pools that know nothing of
     each other, and where there are as many threads as cores each pool keeps the other one from its cores for
-    milliseconds.  Here every thread takes the next part that is left, so a thread that comes late holds up nobody.
+    milliseconds.  Here threads of Python's are woken, and whoever is there takes the next part.  Numbers of parts taken
+    and done are shared without Python's lock, and this thread waits for parts, not for threads: one that wakes too
+    late finds nothing left and holds up nobody.
     """
+    counters = np.zeros(2, np.int64)
     if threads == 1 or rows * cost < SHARED:
-        work(0, rows)
+        work(counters, rows, 1, *arguments)
         return
-    count = 4 * threads
-    parts = iter(range(count))
-
-    def take():
-        for part in parts:
-            work(part * rows // count, (part + 1) * rows // count)
-
-    others = [_pool(os.getpid(), threads - 1).submit(take) for _ in range(threads - 1)]
-    take()
-    for other in others:
-        if not other.cancel():
-            other.result()
+    call = functools.partial(work, counters, rows, PARTS * threads, *arguments)
+    for _ in range(threads - 1):
+        _pool(os.getpid(), threads - 1).submit(call)
+    call()
+    _wait(counters, PARTS * threads)
 
 
 @functools.cache
@@ -149,43 +156,87 @@ class _Source:
         self.tail[: (m - self.split) * width] = words[self.split :].ravel()
 
 
+def _aligned(rows, columns):
+    """Zeros in float32 that begin with a cache line."""
+    room = np.zeros(4 * rows * columns + LINE, np.uint8)
+    begin = -room.ctypes.data % LINE
+    return room[begin : begin + 4 * rows * columns].view(np.float32).reshape(rows, columns)
+
+
 @njit(cache=True)
-def _arrange(x, order, lanes, batch):
-    """X in the order (register, row of x, lane); 0 where there is no column or no row."""
-    out = np.zeros(len(order) * batch, np.float32)
+def _arrange(x, order, lanes, batch, out):
+    """X in the order (register, row of x, lane) into zeros: there they stay where there is no column or no row."""
     for place in range(len(order)):
         register, lane = divmod(place, lanes)
         if order[place] >= 0:
             for b in range(len(x)):
                 out[(register * batch + b) * lanes + lane] = x[b, order[place]]
-    return out
 
 
 @njit(cache=True, nogil=True)
-def _products(first, last, words, tail, split, table, x, out, chunks, bits):
-    width, levels, batch = words.shape[1], table.shape[1], out.shape[1]
-    flat, values, sums = words.reshape(-1), table.reshape(-1), out.reshape(-1)
-    for i in range(first, last):
-        source = flat if i < split else tail
-        start = (i if i < split else i - split) * width
-        if LANES == 0 or bits == 8:
-            _scalar_products(source, start, values, i * levels, x, sums, i * batch, chunks, bits, batch)
-        else:
-            _dot(source, start, values, i * levels, x, sums, i * batch, chunks, bits, batch)
+def _products(counters, rows, parts, words, tail, split, table, x, out, chunks, bits):
+    width, levels, batch = words.shape[1], table.shape[1], out.shape[2]
+    flat, values = words.reshape(-1), table.reshape(-1)
+    step = 1 if bits == 8 else _rows_at_once(batch)
+    ahead = _ahead(step * width)
+    part = _add(counters, 0, 1)
+    while part < parts:
+        last = (part + 1) * rows // parts
+        for k in range(len(x)):
+            factors, target = x[k], out[k].reshape(-1)
+            for i in range(part * rows // parts, last, step):
+                if LANES == 0 or bits == 8:
+                    source = flat if i < split else tail
+                    start = (i if i < split else i - split) * width
+                    _scalar_products(source, start, values, i * levels, factors, target, i * batch, chunks, bits, batch)
+                else:
+                    _dot(flat, tail, split, width, values, factors, target, i, last, chunks, ahead, bits, batch)
+        _add(counters, 1, 1)
+        part = _add(counters, 0, 1)
 
 
 @njit(cache=True, nogil=True)
-def _decode(first, last, words, tail, split, table, out, chunks, bits):
+def _decode(counters, rows, parts, words, tail, split, table, out, chunks, bits):
     width, levels, places = words.shape[1], table.shape[1], out.shape[1]
     flat, values, weights = words.reshape(-1), table.reshape(-1), out.reshape(-1)
-    for i in range(first, last):
-        source = flat if i < split else tail
-        start = (i if i < split else i - split) * width
-        if LANES == 0 or bits == 8:
-            for j in range(places):
-                weights[i * places + j] = values[i * levels + _code(source, start, j, bits)]
-        else:
-            _store(source, start, values, i * levels, weights, i * places, chunks, bits)
+    ahead = _ahead(width)
+    part = _add(counters, 0, 1)
+    while part < parts:
+        for i in range(part * rows // parts, (part + 1) * rows // parts):
+            source = flat if i < split else tail
+            start = (i if i < split else i - split) * width
+            if LANES == 0 or bits == 8:
+                for j in range(places):
+                    weights[i * places + j] = values[i * levels + _code(source, start, j, bits)]
+            else:
+                _store(source, start, values, i * levels, weights, i * places, chunks, ahead, bits)
+        _add(counters, 1, 1)
+        part = _add(counters, 0, 1)
+
+
+@njit(cache=True, nogil=True)
+def _wait(counters, parts):
+    while _add(counters, 1, 0) < parts:
+        pass
+
+
+@intrinsic
+def _add(typing, counters, index, amount):
+    """Add to an element, and return what it was, in one step that no other thread can divide."""
+
+    def codegen(context, builder, signature, arguments):
+        place = _pointer(context, builder, signature, arguments, 0, 1)
+        return builder.atomic_rmw("add", place, arguments[2], "seq_cst")
+
+    return types.int64(counters, types.int64, types.int64), codegen
+
+
+@njit(cache=True)
+def _rows_at_once(batch):
+    """Rows that share what is read of x: AVX-512 has registers for several."""
+    if LANES < 16:
+        return 1
+    return 4 if batch < 8 else 2
 
 
 @njit(cache=True)
@@ -197,10 +248,10 @@ def _add_outliers(values, columns, rowptr, place, out):
 
 @njit(cache=True)
 def _add_products_of_outliers(x, values, columns, rowptr, out):
-    for i in range(len(out)):
+    for i in range(len(rowptr) - 1):
         for k in range(rowptr[i], rowptr[i + 1]):
             for b in range(len(x)):
-                out[i, b] += values[k] * x[b, columns[k]]
+                out[b, i] += values[k] * x[b, columns[k]]
 
 
 @njit(cache=True, fastmath={"reassoc", "contract"})
@@ -222,52 +273,78 @@ def _code(words, start, j, bits):
     return np.intp(code & np.uint64((1 << bits) - 1))
 
 
+@njit(cache=True)
+def _ahead(words):
+    """The smallest multiple of `words` that is not below AHEAD: the same place of rows to come."""
+    return -(-AHEAD // max(words, 1)) * words
+
+
 @intrinsic
-def _dot(typing, words, start, table, level, x, out, at, chunks, bits, batch):
-    """out[at + b] = sum over the places of one row: looked-up weight times x, for every b below `batch`."""
+def _dot(typing, words, tail, split, width, table, x, out, row, last, chunks, ahead, bits, batch):
+    """out[i, b] = sum over the places of row i: looked-up weight times x[b], for some rows from `row` on, b < `batch`.
+
+    Where less than that many rows are left, the one before `last` is computed several times.
+    """
 
     def codegen(context, builder, signature, arguments):
-        source, values, factors, target = (
-            _pointer(context, builder, signature, arguments, array, offset)
-            for array, offset in ((0, 1), (2, 3), (4, None), (5, 6))
+        flat, rest, values, factors, target = (
+            _pointer(context, builder, signature, arguments, array, None) for array in (0, 1, 4, 5, 6)
         )
-        for width in PERMUTED:
-            for rows in BATCHES:
-                wanted = builder.and_(_equal(builder, arguments[8], width), _equal(builder, arguments[9], rows))
-                with builder.if_then(wanted):
-                    _dot_of(builder, source, values, factors, target, arguments[7], width, rows)
+        split, width, row, last, chunks, ahead, bits, batch = (arguments[i] for i in (2, 3, 7, 8, 9, 10, 11, 12))
+        for wanted_bits, count in itertools.product(PERMUTED, BATCHES):
+            with builder.if_then(builder.and_(_equal(builder, bits, wanted_bits), _equal(builder, batch, count))):
+                rows = []
+                for i in range(_rows_at_once.py_func(count)):
+                    place = builder.add(row, row.type(i))
+                    final = builder.sub(last, last.type(1))
+                    place = builder.select(builder.icmp_signed("<", place, final), place, final)
+                    whole = builder.icmp_signed("<", place, split)
+                    start = builder.mul(builder.select(whole, place, builder.sub(place, split)), width)
+                    rows.append(
+                        (
+                            builder.gep(builder.select(whole, flat, rest), [start]),
+                            builder.gep(values, [builder.mul(place, place.type(1 << wanted_bits))]),
+                            builder.gep(target, [builder.mul(place, place.type(count))]),
+                        )
+                    )
+                _dot_of(builder, rows, factors, chunks, ahead, wanted_bits, count)
         return context.get_dummy_value()
 
-    return types.void(words, start, table, level, x, out, at, chunks, bits, batch), codegen
+    return types.void(words, tail, split, width, table, x, out, row, last, chunks, ahead, bits, batch), codegen
 
 
-def _dot_of(builder, source, values, factors, target, chunks, bits, rows):
+def _dot_of(builder, rows, factors, chunks, ahead, bits, batch):
+    """Emit the products of some rows, each given by pointers to its words, its table and its results."""
     vector = ir.VectorType(ir.FloatType(), LANES)
-    ways = max(4 // rows, 1)  # sums that do not wait for each other
-    sums = [[cgutils.alloca_once(builder, vector) for _ in range(ways)] for _ in range(rows)]
-    for total in itertools.chain(*sums):
+    ways = (
+        max(8 // (batch * len(rows)), 1) if len(rows) > 1 else max(4 // batch, 1)
+    )  # sums that do not wait for another
+    sums = [[[cgutils.alloca_once(builder, vector) for _ in range(ways)] for _ in range(batch)] for _ in rows]
+    for total in itertools.chain(*itertools.chain(*sums)):
         builder.store(vector(None), total)
     fma = builder.module.declare_intrinsic(f"llvm.fma.v{LANES}f32", fnty=ir.FunctionType(vector, [vector] * 3))
     registers = len(column_order(1, bits)) // LANES
 
     def accumulate(chunk, register, weights):
-        for b in range(rows):
+        for b in range(batch):
             index = builder.add(
-                builder.mul(chunk, chunk.type(registers * rows * LANES)),
-                chunk.type((register * rows + b) * LANES),
+                builder.mul(chunk, chunk.type(registers * batch * LANES)),
+                chunk.type((register * batch + b) * LANES),
             )
-            total = sums[b][register % ways]
             factor = _load(builder, factors, index, vector)
-            builder.store(builder.call(fma, [weights, factor, builder.load(total)]), total)
+            for row, weight in enumerate(weights):
+                total = sums[row][b][register % ways]
+                builder.store(builder.call(fma, [weight, factor, builder.load(total)]), total)
 
-    _look_up(builder, source, values, chunks, bits, accumulate)
-    for b in range(rows):
-        total = functools.reduce(builder.fadd, [builder.load(one) for one in sums[b]])
-        builder.store(_sum(builder, total), builder.gep(target, [ir.IntType(64)(b)]))
+    _look_up(builder, [row[:2] for row in rows], chunks, ahead, bits, accumulate)
+    for (_, _, target), of_row in zip(rows, sums, strict=True):
+        for b in range(batch):
+            total = functools.reduce(builder.fadd, [builder.load(one) for one in of_row[b]])
+            builder.store(_sum(builder, total), builder.gep(target, [ir.IntType(64)(b)]))
 
 
 @intrinsic
-def _store(typing, words, start, table, level, out, at, chunks, bits):
+def _store(typing, words, start, table, level, out, at, chunks, ahead, bits):
     """out[at + p] = looked-up weight at place p of one row."""
 
     def codegen(context, builder, signature, arguments):
@@ -276,52 +353,60 @@ def _store(typing, words, start, table, level, out, at, chunks, bits):
             for array, offset in ((0, 1), (2, 3), (4, 5))
         )
         for width in PERMUTED:
-            with builder.if_then(_equal(builder, arguments[7], width)):
+            with builder.if_then(_equal(builder, arguments[8], width)):
                 registers = len(column_order(1, width)) // LANES
 
-                def keep(chunk, register, weights, registers=registers):
+                def keep(chunk, register, looked_up, registers=registers):
+                    [weights] = looked_up
                     index = builder.add(builder.mul(chunk, chunk.type(registers * LANES)), chunk.type(register * LANES))
                     place = builder.bitcast(builder.gep(target, [index]), weights.type.as_pointer())
                     builder.store(weights, place, align=4)
 
-                _look_up(builder, source, values, arguments[6], width, keep)
+                _look_up(builder, [(source, values)], arguments[6], arguments[7], width, keep)
         return context.get_dummy_value()
 
-    return types.void(words, start, table, level, out, at, chunks, bits), codegen
+    return types.void(words, start, table, level, out, at, chunks, ahead, bits), codegen
 
 
-def _look_up(builder, source, values, chunks, bits, use):
-    """Emit the loop over the chunks of a row; `use(chunk, register, weights)` emits what is done with the weights."""
+def _look_up(builder, rows, chunks, ahead, bits, use):
+    """Emit the loop over the chunks of some rows, each given by pointers to its words and its table.
+
+    `use(chunk, register, weights)` emits what is done with the weights, one register for every row.
+    """
     if bits == 4 and LANES == 8:
-        return _look_up_bytes(builder, source, values, chunks, use)
+        return _look_up_bytes(builder, *rows[0], chunks, ahead, use)
     integers = ir.VectorType(ir.IntType(32), LANES)
     size = min(1 << bits, LANES)
     # A table with fewer values than lanes is repeated: the bits above those of a code then do not matter.
-    part = _load(builder, values, ir.IntType(64)(0), ir.VectorType(ir.FloatType(), size))
-    table = _shuffled(builder, part, part, [lane % size for lane in range(LANES)])
+    short = [_load(builder, values, ir.IntType(64)(0), ir.VectorType(ir.FloatType(), size)) for _, values in rows]
+    tables = [_shuffled(builder, table, table, [lane % size for lane in range(LANES)]) for table in short]
     per, parts = 32 // bits, 3 if bits == 3 else 1
 
-    def weights(word, place):
-        return _permuted(builder, table, builder.lshr(word, ir.Constant(integers, [bits * place] * LANES)))
+    def weights(words, place):
+        shift = ir.Constant(integers, [bits * place] * LANES)
+        return [_permuted(builder, table, builder.lshr(word, shift)) for table, word in zip(tables, words, strict=True)]
 
     with cgutils.for_range(builder, chunks) as loop:
         chunk = loop.index
         for part in range(parts):
             index = builder.add(builder.mul(chunk, chunk.type(parts * LANES)), chunk.type(part * LANES))
-            word = _load(builder, source, index, integers)
+            words = [_load_streamed(builder, source, index, integers, ahead) for source, _ in rows]
             if bits != 3:
                 for place in range(per):
-                    use(chunk, place, weights(word, place))
+                    use(chunk, place, weights(words, place))
                 continue
             skip = [(part * LANES + lane) % 3 for lane in range(LANES)]  # bits that belong to a code begun before
-            whole = builder.lshr(word, ir.Constant(integers, skip))
+            whole = [builder.lshr(word, ir.Constant(integers, skip)) for word in words]
             for place in range(per):
                 use(chunk, part * (per + 1) + place, weights(whole, place))
-            following = _load(builder, source, builder.add(index, index.type(1)), integers)
-            across = builder.or_(
-                builder.lshr(whole, ir.Constant(integers, [30] * LANES)),
-                builder.shl(following, ir.Constant(integers, [2 - s for s in skip])),
-            )
+            following = [_load(builder, source, builder.add(index, index.type(1)), integers) for source, _ in rows]
+            across = [
+                builder.or_(
+                    builder.lshr(before, ir.Constant(integers, [30] * LANES)),
+                    builder.shl(after, ir.Constant(integers, [2 - s for s in skip])),
+                )
+                for before, after in zip(whole, following, strict=True)
+            ]
             use(chunk, part * (per + 1) + per, weights(across, 0))
 
 
@@ -332,7 +417,7 @@ def _permuted(builder, table, places):
     return builder.call(permute, [table, places])
 
 
-def _look_up_bytes(builder, source, values, chunks, use):
+def _look_up_bytes(builder, source, values, chunks, ahead, use):
     """The loop of `_look_up` for 4 bits on AVX2: the four bytes of a value are looked up one by one, and zipped.
 
     A lookup of 32 bytes in 16 values (vpshufb) is one instruction where that of 8 numbers in 16 values is three.
@@ -348,7 +433,7 @@ def _look_up_bytes(builder, source, values, chunks, use):
 
     with cgutils.for_range(builder, chunks) as loop:
         chunk = loop.index
-        words = _load(builder, source, builder.mul(chunk, chunk.type(8)), ir.VectorType(half, 16))
+        words = _load_streamed(builder, source, builder.mul(chunk, chunk.type(8)), ir.VectorType(half, 16), ahead)
         for h in range(2):
             codes = builder.bitcast(builder.lshr(words, shift) if h else words, ir.VectorType(byte, 32))
             codes = builder.and_(codes, low)
@@ -359,7 +444,7 @@ def _look_up_bytes(builder, source, values, chunks, use):
             ]
             wholes = [one for left, right in zip(*pairs, strict=True) for one in _zipped(builder, left, right)]
             for r, whole in enumerate(wholes):
-                use(chunk, 4 * h + r, builder.bitcast(whole, ir.VectorType(number, 8)))
+                use(chunk, 4 * h + r, [builder.bitcast(whole, ir.VectorType(number, 8))])
 
 
 def _zipped(builder, left, right):
@@ -392,6 +477,17 @@ def _pointer(context, builder, signature, arguments, array, offset):
 def _load(builder, pointer, index, vector):
     place = builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
     return builder.load(place, align=4)
+
+
+def _load_streamed(builder, pointer, index, vector, ahead):
+    """Load, and ask for what is `ahead` of it, which may lie outside of the array: asking is no access."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    ask = builder.module.declare_intrinsic(
+        "llvm.prefetch.p0", fnty=ir.FunctionType(ir.VoidType(), [byte] + [number] * 3)
+    )
+    place = builder.bitcast(builder.gep(pointer, [builder.add(index, ahead)]), byte)
+    builder.call(ask, [place, number(0), number(3), number(1)])  # to read, soon, data
+    return _load(builder, pointer, index, vector)
 
 
 def _sum(builder, vector):

