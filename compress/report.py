@@ -142,8 +142,8 @@ def plot_codes(layers: dict[str, Quantized]) -> Figure:
     widths = sorted({q.bits for q in layers.values()})
     if len(widths) != 1:
         raise ValueError(f"layers must have codes of one number of bits, got {', '.join(map(str, widths)) or 'none'}")
-    stacked = torch.stack([torch.bincount(q.codes.flatten(), minlength=2 ** widths[0]) for q in layers.values()])
-    counts = stacked.cpu().numpy()
+    found = [torch.bincount(q.codes.flatten(), minlength=2 ** widths[0]).cpu() for q in layers.values()]
+    counts = torch.stack(found).numpy()
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     axes.bar(range(counts.shape[1]), counts.sum(0) / counts.sum(), color="tab:blue", alpha=0.5)
