@@ -1,10 +1,10 @@
 """Questions for lm-eval: which of four sentences ends this paragraph of *Moby-Dick*?
 
-``python questions.py`` writes them to ``moby_dick.jsonl`` beside it, the file that ``moby_dick.yaml`` names. They come from
-the last 20 % of the text, which nothing here is calibrated on.
+``python questions.py`` writes them to ``moby_dick.jsonl`` beside it, the file that ``moby_dick.yaml`` names. They come
+from the last 20 % of the text, which nothing here is calibrated on.
 
-Four paragraphs whose last sentences are about as long share these sentences as choices, and each is the answer once: who
-looks at the choices alone gets one question of four right, whether by length or by frequent words.
+Four paragraphs whose last sentences are about as long share these sentences as choices, and each is the answer once:
+who looks at the choices alone gets one question of four right, whether by length or by frequent words.
 """
 
 import json
