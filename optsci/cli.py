@@ -367,11 +367,13 @@ def _speed_and_size(name: str, network: Any, window: Any, before: int | None) ->
 
     speed, peak = c.peak_memory(lambda: c.speed(network, window), network.device)
     size, holder = c.bytes_on_disk(name), "the process" if network.device.type == "cpu" else network.device
+    on_disk = "" if size is None else f", {size / 1e6:.2f} MB on disk"
     lines = [
-        f"prefill {speed.prefill:.0f} tokens/s, then decode {1e3 * speed.decode:.2f} ms/token, "
-        + f"one window of {speed.prompt} tokens, {network.device}",
-        f"weights {c.bytes_in_memory(network) / 1e6:.2f} MB in memory"
-        + ("" if size is None else f", {size / 1e6:.2f} MB on disk"),
+        (
+            f"prefill {speed.prefill:.0f} tokens/s, then decode {1e3 * speed.decode:.2f} ms/token, one window of "
+            f"{speed.prompt} tokens, {network.device}"
+        ),
+        f"weights {c.bytes_in_memory(network) / 1e6:.2f} MB in memory{on_disk}",
     ]
     if before is not None and peak is not None:
         lines.append(
