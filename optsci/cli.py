@@ -351,26 +351,36 @@ def evaluate(
         for name in (model,) if against is None else (against, model):
             if against is not None:
                 typer.echo(f"{name}:")
+            before = c.memory_in_use(place)
             network = _load(c.load_model, name, dtype=_dtype(dtype)).to(place)
             value = c.perplexity(network, batch, progress=True)
             typer.echo(
                 f"perplexity {value:.4f} on {batch.numel()} tokens: {len(batch)} windows of {length}, "
                 f"{len(batch) * (length - 1)} predictions, no special tokens, {network.dtype}"
             )
-            typer.echo(_speed_and_size(name, network, batch[0]))
+            typer.echo(_speed_and_size(name, network, batch[0], before))
             del network  # before the next one is loaded
 
 
-def _speed_and_size(name: str, network: Any, window: Any) -> str:
+def _speed_and_size(name: str, network: Any, window: Any, before: int | None) -> str:
     from optsci import compress as c
 
-    speed, size = c.speed(network, window), c.bytes_on_disk(name)
-    return (
-        f"prefill {speed.prefill:.0f} tokens/s, then decode {1e3 * speed.decode:.2f} ms/token, one window of "
-        f"{speed.prompt} tokens, {network.device}\n"
-        f"weights {c.bytes_in_memory(network) / 1e6:.2f} MB in memory"
-        + ("" if size is None else f", {size / 1e6:.2f} MB on disk")
-    )
+    speed, peak = c.peak_memory(lambda: c.speed(network, window), network.device)
+    size, holder = c.bytes_on_disk(name), "the process" if network.device.type == "cpu" else network.device
+    on_disk = "" if size is None else f", {size / 1e6:.2f} MB on disk"
+    lines = [
+        (
+            f"prefill {speed.prefill:.0f} tokens/s, then decode {1e3 * speed.decode:.2f} ms/token, one window of "
+            f"{speed.prompt} tokens, {network.device}"
+        ),
+        f"weights {c.bytes_in_memory(network) / 1e6:.2f} MB in memory{on_disk}",
+    ]
+    if before is not None and peak is not None:
+        lines.append(
+            f"memory of {holder}: {before / 1e6:.0f} MB before loading, "
+            f"at most {peak / 1e6:.0f} MB while reading and writing"
+        )
+    return "\n".join(lines)
 
 
 @app.command()
