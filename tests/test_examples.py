@@ -118,7 +118,8 @@ def test_lasso_of_the_readme(capsys):
 
 
 def test_pruning(capsys, monkeypatch):
-    names = run_example("plot_pruning", monkeypatch, steps=("steps=150", "steps=60"), windows=("limit=20", "limit=4"))
+    sizes = {"steps": ("steps=150", "steps=60"), "tokens": ("samples=8", "samples=4")}
+    names = run_example("plot_pruning", monkeypatch, windows=("limit=20", "limit=4"), **sizes)
     error = {row.method: row.mean_error for row in names["rows"]}
     for method in ("magnitude", "Wanda", "SparseGPT", "FISTA"):
         assert error[f"{method} + refit"] < error[method]

@@ -188,15 +188,16 @@ trained. Errors: ‖V X − W X‖ / ‖W X‖, medians over the layers, on the 
 no method saw. Ratios are taken layer by layer: median, the range in brackets; the square is what the solvers minimise.
 Every pruner but the first is followed by up to 30 conjugate gradient steps on its support ("refit"). SparseGPT chooses
 its masks for 128 columns at a time, over all rows, in the first two tables alike. Round to nearest and GPTQ have one
-grid a row, from its smallest to its largest weight, without clipping or groups: weak baselines. {SAMPLES} windows of
-{LENGTH} tokens of the first 80 % of *Moby-Dick*, held out as many of the last 20 %, inputs from the dense model. Time:
-processor time, one thread, the smaller of {ROUNDS} runs in turns, on a machine with other work: a rough figure. One
-calibration seed: small differences are no findings.
+grid a row, from its smallest to its largest weight, without clipping or groups: weak baselines.
+
+{SAMPLES} windows of {LENGTH} tokens of the first 80 % of *Moby-Dick*, held out as many of the last 20 %, inputs from
+the dense model. Time: processor time, one thread, the smaller of {ROUNDS} runs in turns, on a machine with other work:
+a rough figure. One calibration seed: small differences are no findings.
 
 ## all-MiniLM-L6-v2
 
-An encoder of sentences with 22.7 M parameters, six blocks, float32 as published. Layers: {", ".join(LAYERS)} of blocks
-{", ".join(map(str, BLOCKS))}.
+An encoder of sentences with 22.7 M parameters, six blocks, float32 as published. Layers of blocks
+{", ".join(map(str, BLOCKS))}: {", ".join(LAYERS)}.
 
 {sections(encoder_layers())}
 ## A tiny model over bytes
