@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("transformers", "numba", "matplotlib")
 SCRIPT = """
 import sys, time
@@ -29,10 +31,17 @@ def import_optsci_after_torch() -> tuple[float, set[str]]:
     return float(seconds), set(modules)
 
 
-def test_import_adds_at_most_0_3_seconds_to_torch():
-    assert min(import_optsci_after_torch()[0] for _ in range(3)) <= 0.3
+@pytest.fixture(scope="module")
+def first() -> tuple[float, set[str]]:
+    return import_optsci_after_torch()
 
 
-def test_import_loads_nothing_heavy():
-    _, modules = import_optsci_after_torch()
-    assert modules.isdisjoint(HEAVY)
+def test_import_adds_at_most_0_3_seconds_to_torch(first):
+    seconds = [first[0]]
+    while min(seconds) > 0.3 and len(seconds) < 3:  # a busy machine, or no bytecode yet
+        seconds.append(import_optsci_after_torch()[0])
+    assert min(seconds) <= 0.3
+
+
+def test_import_loads_nothing_heavy(first):
+    assert first[1].isdisjoint(HEAVY)
