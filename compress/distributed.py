@@ -121,4 +121,6 @@ def compress_distributed(
     distributed.barrier()
     for _ in run(finished=shards):
         raise AssertionError("all blocks are finished")
-    return layer_reports(shards, count)
+    reports = layer_reports(shards, count)
+    distributed.barrier()  # nobody removes the folder before everybody has read it
+    return reports
