@@ -46,7 +46,7 @@ def test_two_processes_write_the_bytes_of_one(command, model, text, tmp_path):
     one = CliRunner().invoke(app, [str(part) for part in (command, model, tmp_path / "one", *options)])
     assert one.exit_code == 0, one.output
     assert two.wait() == 0, log.read_text()
-    assert log.read_text().count("14 layers, ") == 1
+    assert log.read_text().count(": 14 layers") == 1
     assert files(tmp_path / "two") == files(tmp_path / "one")
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "log"}
 
