@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .codebook import Quantized
 from .layer_problem import LayerProblem
 from .layerwise import Correction, Stage, walk
 from .models import decoder_blocks, layers_per_block
@@ -125,12 +126,51 @@ def plot_errors(reports: dict[str, list[LayerReport]]) -> Figure:
     Args:
         reports: name of the method -> its layers.
     """
+    return _plot_layers(reports, lambda report: report.error, ylabel="relative output error", yscale="log")
+
+
+def plot_sparsity(reports: dict[str, list[LayerReport]]) -> Figure:
+    """Fraction of zeros in every layer against its place in the model, one curve for every method.
+
+    Args:
+        reports: name of the method -> its layers.
+    """
+    return _plot_layers(reports, lambda report: report.sparsity, ylabel="fraction of zeros", ylim=(-0.02, 1.02))
+
+
+def plot_codes(layers: dict[str, Quantized]) -> Figure:
+    """How often every code is used: a thin curve for each layer, and bars for all their weights together.
+
+    Code k stands for the k-th smallest value of the table of its row.  Places of outliers have codes and count, too.
+
+    Args:
+        layers: name of the layer -> what a quantizer made of it.
+
+    Raises:
+        ValueError: no layers, or layers of different numbers of bits.
+    """
+    from matplotlib.figure import Figure
+
+    widths = sorted({q.bits for q in layers.values()})
+    if len(widths) != 1:
+        raise ValueError(f"layers must have codes of one number of bits, got {', '.join(map(str, widths)) or 'none'}")
+    found = [torch.bincount(q.codes.flatten(), minlength=2 ** widths[0]).cpu() for q in layers.values()]
+    counts = torch.stack(found).numpy()
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(range(counts.shape[1]), counts.sum(0) / counts.sum(), color="tab:blue", alpha=0.5)
+    axes.plot((counts / counts.sum(1, keepdims=True)).T, color="black", lw=0.4, alpha=0.5)
+    axes.set(xlabel="code, in the order of the values", ylabel="fraction of the weights", ylim=(0, None))
+    return figure
+
+
+def _plot_layers(reports: dict[str, list[LayerReport]], value: Callable[[LayerReport], float], **axis: Any) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     for label, layers in reports.items():
-        axes.plot([r.error for r in layers], label=label, lw=1.2)
-    axes.set(xlabel="linear layer, in the order of the computation", ylabel="relative output error", yscale="log")
+        axes.plot([value(r) for r in layers], label=label, lw=1.2)
+    axes.set(xlabel="linear layer, in the order of the computation", **axis)
     axes.legend(ncols=2, fontsize="small")
     return figure

@@ -31,11 +31,21 @@ def import_after_torch(module: str = "optsci") -> tuple[float, set[str]]:
     return float(seconds), set(modules)
 
 
-def test_import_adds_at_most_0_3_seconds_to_torch():
-    assert min(import_after_torch()[0] for _ in range(3)) <= 0.3
+@pytest.fixture(scope="module")
+def first() -> tuple[float, set[str]]:
+    return import_after_torch()
 
 
-@pytest.mark.parametrize("module", ["optsci", "optsci.cli"])
-def test_import_loads_nothing_heavy(module):
-    _, modules = import_after_torch(module)
-    assert modules.isdisjoint(HEAVY)
+def test_import_adds_at_most_0_3_seconds_to_torch(first):
+    seconds = [first[0]]
+    while min(seconds) > 0.3 and len(seconds) < 3:  # a busy machine, or no bytecode yet
+        seconds.append(import_after_torch()[0])
+    assert min(seconds) <= 0.3
+
+
+def test_import_loads_nothing_heavy(first):
+    assert first[1].isdisjoint(HEAVY)
+
+
+def test_the_command_line_loads_nothing_heavy_before_it_is_used():
+    assert import_after_torch("optsci.cli")[1].isdisjoint(HEAVY)

@@ -9,7 +9,7 @@ import typer
 
 from ..evaluate import encode, perplexity, windows
 from ..files import bytes_on_disk, load_model, load_tokenizer
-from ..speed import bytes_in_memory, speed
+from ..speed import bytes_in_memory, memory_in_use, peak_memory, speed
 from .options import Device, DType, Length, Model, Text, checked_device, load, read_text, sentences, storage
 
 
@@ -37,24 +37,34 @@ def evaluate(
         for name in (model,) if against is None else (against, model):
             if against is not None:
                 typer.echo(f"{name}:")
+            before = memory_in_use(place)
             network = load(load_model, name, dtype=storage(dtype)).to(place)
             value = perplexity(network, batch, progress=True)
             typer.echo(
                 f"perplexity {value:.4f} on {batch.numel()} tokens: {len(batch)} windows of {length}, "
                 f"{len(batch) * (length - 1)} predictions, no special tokens, {network.dtype}"
             )
-            typer.echo(_speed_and_size(name, network, batch[0]))
+            typer.echo(_speed_and_size(name, network, batch[0], before))
             del network  # before the next one is loaded
 
 
-def _speed_and_size(name: str, network: Any, window: Any) -> str:
-    measured, size = speed(network, window), bytes_on_disk(name)
-    return (
-        f"prefill {measured.prefill:.0f} tokens/s, then decode {1e3 * measured.decode:.2f} ms/token, one window of "
-        f"{measured.prompt} tokens, {network.device}\n"
-        f"weights {bytes_in_memory(network) / 1e6:.2f} MB in memory"
-        + ("" if size is None else f", {size / 1e6:.2f} MB on disk")
-    )
+def _speed_and_size(name: str, network: Any, window: Any, before: int | None) -> str:
+    measured, peak = peak_memory(lambda: speed(network, window), network.device)
+    size, holder = bytes_on_disk(name), "the process" if network.device.type == "cpu" else network.device
+    on_disk = "" if size is None else f", {size / 1e6:.2f} MB on disk"
+    lines = [
+        (
+            f"prefill {measured.prefill:.0f} tokens/s, then decode {1e3 * measured.decode:.2f} ms/token, one window of "
+            f"{measured.prompt} tokens, {network.device}"
+        ),
+        f"weights {bytes_in_memory(network) / 1e6:.2f} MB in memory{on_disk}",
+    ]
+    if before is not None and peak is not None:
+        lines.append(
+            f"memory of {holder}: {before / 1e6:.0f} MB before loading, "
+            f"at most {peak / 1e6:.0f} MB while reading and writing"
+        )
+    return "\n".join(lines)
 
 
 def demo(

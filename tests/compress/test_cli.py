@@ -1,6 +1,8 @@
 """The command line, in its own process where that matters: what it writes, and one sentence for every bad input."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -249,6 +251,10 @@ def test_evaluate_before_and_after(model, text, tmp_path):
     assert "MB in memory, 0.07 MB on disk" in before
     assert "torch.bfloat16" in after
     assert "MB in memory, 0.04 MB on disk" in after
+    if os.access("/proc/self/clear_refs", os.W_OK):
+        for said in (before, after):
+            held = re.search(r"memory of the process: (\d+) MB before loading, at most (\d+) MB while reading", said)
+            assert 0 < int(held[1]) <= int(held[2]) + 20
 
 
 def test_models_with_different_tokenizers_are_not_compared(model, text, tmp_path):
