@@ -40,6 +40,7 @@ from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
 from .ls_units import greedy_select
 from .models import FAMILIES, Family, Units, check_pattern, linear_layers, replace_linear
+from .packed_model import pack_layers, write_packed
 from .quantized_linear import LookupLinear
 from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
 from .recovery import MLP, SweepState, mlp_of, recover_bias, recover_mlp, recovery_sweeps, relative_output_error
@@ -58,7 +59,7 @@ from .restoration import keep_columns, restore_columns
 from .resume import Shards, compress_resumable
 from .spap import PenaltyState, spap_penalty, spap_select
 from .speed import Speed, bytes_in_memory, memory_in_use, peak_memory, speed
-from .structured import UnitReport, UnitStage, prune_units, walk_units
+from .structured import UnitReport, UnitStage, prune_units, prune_units_resumable, walk_units
 from .units import keep_largest, redistributed, remove_units, uniform_width, value_columns, zero_units
 
 __all__ = [
@@ -133,6 +134,7 @@ __all__ = [
     "mlp_of",
     "overall_sparsity",
     "own_device",
+    "pack_layers",
     "parse_sparsity",
     "peak_memory",
     "perplexity",
@@ -141,6 +143,7 @@ __all__ = [
     "plot_sparsity",
     "process_group",
     "prune_units",
+    "prune_units_resumable",
     "pruners",
     "recover_bias",
     "recover_mlp",
@@ -168,5 +171,6 @@ __all__ = [
     "windows",
     "with_refit",
     "write_json",
+    "write_packed",
     "zero_units",
 ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from .models import decoder_blocks, layers_per_block
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+S = TypeVar("S")
+Write = Callable[[Stage, Any], Mapping[str, Tensor]]  # puts a result into its layer; returns what else to keep of it
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,23 @@ def compress_model(
     """
     stages = walk(model, tokens, correction=correction, blocks=blocks, device=device, store=store)
     count = (blocks or len(decoder_blocks(model))) * layers_per_block(model)
-    return [compress_stage(stage, solver) for stage in progress_bar(stages, count, shown=progress)]
+    return [compress_stage(stage, solver)[0] for stage in progress_bar(stages, count, shown=progress)]
 
 
-def compress_stage(stage: Stage, solver: Callable[[LayerProblem], Tensor]) -> LayerReport:
-    """Solve one layer problem, write the weights and report on them as stored."""
+def write_weights(stage: Stage, weights: Tensor) -> dict[str, Tensor]:
+    """Put weights (m, n) into the layer: there is nothing else to keep of them."""
+    stage.write(weights)
+    return {}
+
+
+def compress_stage(
+    stage: Stage, solver: Callable[[LayerProblem], Any], write: Write = write_weights
+) -> tuple[LayerReport, Mapping[str, Tensor]]:
+    """Solve one layer problem, write the result and report on the weights as stored; with what ``write`` returned."""
     begin = time.perf_counter()
-    stage.write(solver(stage.problem))
+    kept = write(stage, solver(stage.problem))
     stored = stage.layer.weight.detach()
-    return LayerReport(
+    report = LayerReport(
         name=stage.name,
         block=stage.block,
         shape=(stored.shape[0], stored.shape[1]),
@@ -80,13 +91,14 @@ def compress_stage(stage: Stage, solver: Callable[[LayerProblem], Tensor]) -> La
         error=float(stage.problem.relative_error(stored)),
         seconds=time.perf_counter() - begin,
     )
+    return report, kept
 
 
-def progress_bar(stages: Iterable[Stage], count: int, *, shown: bool) -> Iterable[Stage]:
+def progress_bar(stages: Iterable[S], count: int, *, shown: bool, unit: str = "layer") -> Iterable[S]:
     """The stages, with a bar that knows the time left (only on a terminal)."""
     from tqdm import tqdm
 
-    return tqdm(stages, total=count, desc="compress", unit="layer", leave=False, disable=None if shown else True)
+    return tqdm(stages, total=count, desc="compress", unit=unit, leave=False, disable=None if shown else True)
 
 
 def overall_sparsity(reports: Iterable[LayerReport]) -> float:
