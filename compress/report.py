@@ -17,6 +17,7 @@ from .codebook import Quantized
 from .layer_problem import LayerProblem
 from .layerwise import Correction, Stage, walk
 from .models import decoder_blocks, layers_per_block
+from .quantized_linear import LookupLinear
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,13 +139,13 @@ def plot_sparsity(reports: dict[str, list[LayerReport]]) -> Figure:
     return _plot_layers(reports, lambda report: report.sparsity, ylabel="fraction of zeros", ylim=(-0.02, 1.02))
 
 
-def plot_codes(layers: dict[str, Quantized]) -> Figure:
+def plot_codes(layers: Mapping[str, Quantized | LookupLinear]) -> Figure:
     """How often every code is used: a thin curve for each layer, and bars for all their weights together.
 
     Code k stands for the k-th smallest value of the table of its row.  Places of outliers have codes and count, too.
 
     Args:
-        layers: name of the layer -> what a quantizer made of it.
+        layers: name of the layer -> what a quantizer made of it, or the layer that looks it up.
 
     Raises:
         ValueError: no layers, or layers of different numbers of bits.

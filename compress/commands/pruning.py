@@ -21,7 +21,7 @@ from ..layer_problem import LayerProblem
 from ..layerwise import Correction
 from ..models import check_pattern
 from ..recovery import recover_mlp
-from ..report import mean_error, overall_sparsity, plot_errors
+from ..report import mean_error, overall_sparsity, plot_errors, plot_sparsity
 from ..restoration import keep_columns
 from ..spap import spap_select
 from ..structured import prune_units_resumable
@@ -96,7 +96,7 @@ def compress(
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Prune MODEL and write it to OUT as safetensors, with a report and a figure.
+    """Prune MODEL and write it to OUT as safetensors, with a report and figures.
 
     Under torchrun the decoder blocks are shared out among the processes, with --correction within-block.
     """
@@ -114,11 +114,14 @@ def compress(
             }  # fmt: skip
             reports = compress_blocks(run, solver, settings, correction)
             if run.rank == 0:
-                figure = plot_errors({prune.value: reports})
-                write_output(run, out, settings, reports, overwrite=overwrite, figure=figure)
+                figures = {
+                    "compression": plot_errors({prune.value: reports}),
+                    "sparsity": plot_sparsity({prune.value: reports}),
+                }
+                write_output(run, out, settings, reports, overwrite=overwrite, figures=figures)
                 typer.echo(
                     f"{out}: {len(reports)} layers, {overall_sparsity(reports):.4%} zeros, mean relative layer error "
-                    f"{mean_error(reports):.4f}; see compression.json and compression.png there"
+                    f"{mean_error(reports):.4f}; see compression.json, compression.png and sparsity.png there"
                 )
 
 

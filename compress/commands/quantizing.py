@@ -16,8 +16,9 @@ from ..layerwise import Correction
 from ..models import check_bits_fit
 from ..packed_model import pack_layers, write_packed
 from ..packing import GROUPS
+from ..quantized_linear import LookupLinear
 from ..quantizers import gptq, round_to_nearest, weighted_kmeans
-from ..report import mean_error, plot_errors
+from ..report import mean_error, plot_codes, plot_errors
 from ..resume import Shards
 from .options import (
     Activations,
@@ -100,10 +101,12 @@ def quantize(
             else:
                 reports = compress_blocks(run, lambda problem: quantizer(problem).weights, settings, correction)
             if run.rank == 0:
+                figures = {"compression": plot_errors({method.value: reports})}
                 if pack:
                     pack_layers(run.network, Shards(run.folder))
-                figure = plot_errors({method.value: reports})
-                write_output(run, out, settings, reports, overwrite=overwrite, figure=figure)
+                    packed = {name: m for name, m in run.network.named_modules() if isinstance(m, LookupLinear)}
+                    figures["codes"] = plot_codes(packed)
+                write_output(run, out, settings, reports, overwrite=overwrite, figures=figures)
                 typer.echo(
                     f"{out}: {len(reports)} layers of {bits} bits, mean relative layer error "
                     f"{mean_error(reports):.4f}; see compression.json and compression.png there"

@@ -107,14 +107,14 @@ def write_output(
     reports: list[Any],
     *,
     overwrite: bool,
-    figure: Figure | None = None,
+    figures: Mapping[str, Figure] | None = None,
 ) -> None:
-    """Write the model, the report and the figure to OUT; then the finished blocks are not needed any more."""
+    """Write model, report and figures (name -> figure) to OUT; then the finished blocks are not needed any more."""
     with whole_folder(out, overwrite=overwrite) as part:
         run.network.save_pretrained(part)
         run.tokenizer.save_pretrained(part)
         content = {"settings": settings, "layers": [asdict(report) for report in reports]}
         write_json(part / "compression.json", content)
-        if figure is not None:
-            figure.savefig(part / "compression.png", dpi=120)
+        for name, figure in (figures or {}).items():
+            figure.savefig(part / f"{name}.png", dpi=120)
     shutil.rmtree(run.folder)

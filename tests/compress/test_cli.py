@@ -54,6 +54,7 @@ def test_compress_then_evaluate(model, text, tmp_path, options):
         "tokenizer.json",
         "compression.json",
         "compression.png",
+        "sparsity.png",
     } <= names
     assert not any(name.endswith((".bin", ".pt")) for name in names)
     report = json.loads((tmp_path / "out" / "compression.json").read_text())
@@ -295,6 +296,7 @@ def test_quantize_packed_and_dense_are_the_same_model(model, text, tmp_path, met
     assert packed.exit_code == 0, packed.output
     assert dense.exit_code == 0, dense.output
     assert "14 layers of 3 bits" in packed.output
+    assert (tmp_path / "a" / "codes.png").is_file()
     assert json.loads((tmp_path / "a" / "config.json").read_text())["quantization_config"]["quant_method"]
     weight = load_file(tmp_path / "b" / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
     if method != "ganq-star":

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from optsci.compress import LayerReport, Quantized, plot_codes, plot_errors, plot_sparsity
+from optsci.compress import LayerReport, LookupLinear, Quantized, plot_codes, plot_errors, plot_sparsity
 
 
 def report(zeros, error):
@@ -42,6 +42,14 @@ def test_codes_are_counted_by_layer_and_together():
     ]
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([6 / 10, 3 / 10, 1 / 10, 0])
     assert [bar.get_x() + bar.get_width() / 2 for bar in axes.patches] == pytest.approx([0, 1, 2, 3])
+
+
+def test_codes_of_packed_layers_are_those_that_were_packed():
+    one = quantized([[0, 1, 1, 1, 3]])
+    drawn = [
+        list(plot_codes({"a": layer}).axes[0].lines[0].get_ydata()) for layer in (one, LookupLinear.from_quantized(one))
+    ]
+    assert drawn[0] == drawn[1]
 
 
 def test_codes_of_different_widths_are_not_counted_together():
