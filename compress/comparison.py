@@ -68,10 +68,13 @@ def with_refit(prune: Solver) -> Solver:
 def fista_with_refit(sparsity: Pattern) -> Solver:
     """The robust preset: on the path of lambda supports compete by their error after a short refit; then refit.
 
-    The largest lambda of the path is left out: after a refit its support does not beat the start.
+    It starts from a short ADMM, whose support is hard to beat: on five layers of SmolLM2-135M the path lowered its
+    error by 0 to 2 %, and ended 1 to 10 % higher when it started from Wanda's support.  The largest lambda of the
+    path is left out: after a refit its support does not beat the start.
     """
     polish = partial(refit, iterations=6)
-    return with_refit(partial(fista_path_prune, sparsity=sparsity, path=PATH[1:], polish=polish))
+    prune = partial(fista_path_prune, start=admm_prune, path=PATH[1:], polish=polish)
+    return with_refit(partial(prune, sparsity=sparsity))
 
 
 def compare(

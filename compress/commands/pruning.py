@@ -71,11 +71,11 @@ def compress(
     prune: Annotated[
         Method,
         typer.Option(
-            help="fista: robust path of lambda. fista-paper: the published rule for lambda, as we read it, with an "
-            "interval of our own; the rest of the published setting is --whole-matrix --no-refit "
-            "--correction within-block. admm: alps in a hurry."
+            help="alps: the smallest errors on the layers we measured; admm: alps in a hurry. fista: robust path of "
+            "lambda. fista-paper: the published rule for lambda, as we read it, with an interval of our own; the rest "
+            "of the published setting is --whole-matrix --no-refit --correction within-block."
         ),
-    ] = Method.FISTA,
+    ] = Method.ALPS,
     sparsity: Annotated[str, typer.Option(help="Fraction of zeros (0.5), or N:M with N kept of M (2:4).")] = "0.5",
     whole_matrix: Annotated[
         bool,

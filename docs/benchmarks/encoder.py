@@ -25,6 +25,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from optsci import compress as c
 from optsci.compress import NM, GramAccumulator, LayerProblem, Pattern, Quantized, Unstructured
+from optsci.compress.fista_pruner import PATH
 from optsci.compress.sample import Bytes, moby_dick, train_tiny_model
 
 BLOCKS = (0, 3, 5)  # of six
@@ -89,6 +90,7 @@ def tiny_layers() -> Layers:
 
 def pruners(pattern: Pattern) -> dict[str, Solver]:
     """All are refitted alike; the first is what the others are compared with."""
+    fista = partial(c.fista_path_prune, path=PATH[1:], polish=partial(c.refit, iterations=6))
     sparsegpt = partial(c.sparsegpt, sparsity=pattern if isinstance(pattern, NM) else Unstructured(0.5))
     return {
         "SparseGPT": sparsegpt,
@@ -96,7 +98,7 @@ def pruners(pattern: Pattern) -> dict[str, Solver]:
         "Wanda + refit": c.with_refit(partial(c.wanda, sparsity=pattern)),
         "short ADMM + refit": c.with_refit(partial(c.admm_prune, sparsity=pattern)),
         "ALPS + refit": c.with_refit(partial(c.alps_prune, sparsity=pattern)),
-        "FISTAPruner (robust) + refit": c.fista_with_refit(pattern),
+        "FISTA path from Wanda + refit": c.with_refit(partial(fista, sparsity=pattern)),
     }
 
 
