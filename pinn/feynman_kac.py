@@ -71,6 +71,33 @@ class EulerMaruyama:
 
 
 @dataclass(frozen=True)
+class WalkOnSpheres:
+    """Walks that jump to the sphere around them: no drift, a constant multiple of the identity as diffusion.
+
+    The killing must be a number; in more than three dimensions, the source too, or the killing 0.
+
+    Args:
+        eps: a walk has arrived when it is so close to the boundary, an error of this order.
+        steps: a walk is broken off after so many steps.
+    """
+
+    eps: float
+    steps: int = 10**5
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.eps) and self.eps > 0):
+            raise ValueError(f"eps must be a positive number, got {self.eps}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+
+    def __str__(self) -> str:
+        return f"walk on spheres, eps = {self.eps:g}"
+
+
+Method = EulerMaruyama | WalkOnSpheres
+
+
+@dataclass(frozen=True)
 class Labels:
     """Values of u at points, and how far to trust them."""
 
@@ -97,7 +124,7 @@ def labels(
     points: Any,
     *,
     paths: int,
-    method: EulerMaruyama,
+    method: Method | None = None,
     seed: int = 0,
     executor: Executor | None = None,
     progress: bool = False,
@@ -108,7 +135,7 @@ def labels(
         problem: see :class:`Problem`.
         points: (n, d), inside the domain.
         paths: for every point.
-        method: :class:`EulerMaruyama`.
+        method: :class:`WalkOnSpheres` or :class:`EulerMaruyama`; unless given, see :func:`default_method`.
         seed: of all random numbers, 0 to 2^63 - 1.
         executor: where to run them, anything with a ``map`` as in ``concurrent.futures``; as many threads as torch has
             unless given.  Processes must be able to unpickle the problem: its coefficients must be functions of a
@@ -127,7 +154,9 @@ def labels(
     """
     x = as_tensor(points, "points").detach().cpu().double()
     check_points(problem, x)
-    if paths < 1 or (method.antithetic and paths % 2):
+    method = default_method(problem) if method is None else method
+    check_method(problem, method)
+    if paths < 1 or (_group(method) == 2 and paths % 2):
         raise ValueError(f"paths must be at least 1, and even in antithetic pairs, got {paths}")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be between 0 and 2^63 - 1, got {seed}")
@@ -150,7 +179,7 @@ def labels(
     squares = (sums[:, :, 2] + sums[:, :, 0] * (sums[:, :, 1] - mean[:, None]) ** 2).sum(1)
     stderr = np.sqrt(squares / (number - 1) / number)
     columns = (torch.from_numpy(column).unsqueeze(1) for column in (mean, stderr, capped / paths))
-    return Labels(x, *columns, paths, str(method))
+    return Labels(x, *columns, paths=paths, method=str(method))
 
 
 def check_points(problem: Problem, x: Tensor) -> None:
@@ -162,6 +191,43 @@ def check_points(problem: Problem, x: Tensor) -> None:
         raise ValueError(
             f"points must lie inside the domain, {int(outside.sum())} do not; the first is {x[outside][0].tolist()}"
         )
+
+
+def default_method(problem: Problem) -> Method:
+    """Walk on spheres where it applies, to 1/10000 of the shortest side of the box around the domain.
+
+    Else Euler-Maruyama with shifted boundary, in steps of a standard deviation of 1/100 of that side.
+    """
+    side = min(high - low for low, high in zip(problem.domain.lower, problem.domain.upper, strict=True))
+    if not obstacles(problem):
+        return WalkOnSpheres(eps=1e-4 * side)
+    largest = torch.linalg.eigvalsh(problem.values("diffusion", problem.domain.sample(100, 0))).max().item()
+    return EulerMaruyama(dt=(1e-2 * side) ** 2 / largest)
+
+
+def obstacles(problem: Problem) -> str:
+    """Why there is no walk on spheres for a problem; an empty text where there is one."""
+    varying = compiled_coefficients(problem)
+    if "drift" in varying:
+        return "it has a drift"
+    if "diffusion" in varying or _factor(problem)[1]:
+        return "its diffusion is not a constant multiple of the identity"
+    if "killing" in varying or _number(problem, "killing") < 0:
+        return "its killing is not one number of at least 0"
+    if _number(problem, "killing") > 0 and "source" in varying and problem.domain.dim > 3:
+        return "it has killing and a source that varies, in more than three dimensions"
+    return ""
+
+
+def check_method(problem: Problem, method: Method) -> None:
+    """Refuse walks on spheres for a problem that has none."""
+    if isinstance(method, WalkOnSpheres) and obstacles(problem):
+        raise ValueError(f"there is no walk on spheres for this problem: {obstacles(problem)}; use EulerMaruyama")
+
+
+def _group(method: Method) -> int:
+    """Paths whose mean is one observation."""
+    return 2 if isinstance(method, EulerMaruyama) and method.antithetic else 1
 
 
 def _bounds(total: int, paths: int, executor: Executor | None) -> list[int]:
@@ -180,17 +246,18 @@ def _run(
 ) -> np.ndarray:
     """Number, mean, squared deviations and broken-off paths of every chunk between two numbers of paths."""
     values, status = np.empty(last - first), np.empty(last - first, np.int8)
-    _euler(problem, starts, paths, method, seed, first, values, status)
+    run = _euler if isinstance(method, EulerMaruyama) else _spheres
+    run(problem, starts, paths, method, seed, first, values, status)
     if (status == 2).any():
         number = first + int(np.argmax(status == 2))
         raise ArithmeticError(
             f"a path from point {number // paths}, {starts[number // paths].tolist()}, met a number that is not finite: "
-            f"a coefficient is not finite there, or grows too fast for dt = {method.dt:g}"
+            f"a coefficient is not finite on its way, or grows too fast for this method ({method})"
         )
     rows, begin = [], 0
     while begin < len(values):
         end = min(begin + min(CHUNK, paths - (first + begin) % paths), len(values))
-        group = 2 if method.antithetic else 1  # paths whose mean is one observation
+        group = _group(method)
         done = (status[begin:end] == 0).reshape(-1, group).all(1)
         value = values[begin:end].reshape(-1, group).mean(1)[done]
         mean = value.mean() if len(value) else 0.0
@@ -214,8 +281,7 @@ def _euler(
     coefficients = compiled_coefficients(problem)
     functions = tuple(name in coefficients for name in ("drift", "diffusion", "killing", "source", "boundary"))
     parts = (coefficients.get(name, _nothing()) for name in ("drift", "diffusion", "killing", "source", "boundary"))
-    diffusion = problem.values("diffusion", torch.from_numpy(starts[:1])).numpy()[0]
-    matrix = bool((diffusion != diffusion[0, 0] * np.eye(len(diffusion))).any()) or _is_matrix(problem)
+    factor, matrix = _factor(problem)
     run = euler_kernel(*parts, compiled(problem.domain), functions, matrix, method.exit.value, method.antithetic)
     before = np.concatenate(
         [
@@ -227,8 +293,30 @@ def _euler(
     constants = tuple(
         0.0 if name in coefficients else _number(problem, name) for name in ("source", "killing", "boundary")
     )
-    factor, walls = np.linalg.cholesky(diffusion), np.zeros((0, 2))
-    run(starts, before, paths, constants, factor, walls, method.dt, method.steps, seed, first, values, status)
+    run(
+        starts, before, paths, constants, factor, np.zeros((0, 2)), method.dt, method.steps, seed, first, values, status
+    )
+
+
+def _spheres(
+    problem: Problem,
+    starts: np.ndarray,
+    paths: int,
+    method: WalkOnSpheres,
+    seed: int,
+    first: int,
+    values: np.ndarray,
+    status: np.ndarray,
+) -> None:
+    from ._kernels.spheres import spheres_kernel
+
+    varying = compiled_coefficients(problem)
+    source, boundary = (varying.get(name, _nothing()) for name in ("source", "boundary"))
+    run = spheres_kernel(source, boundary, compiled(problem.domain), "source" in varying, "boundary" in varying)
+    constants = tuple(0.0 if name in varying else _number(problem, name) for name in ("source", "killing", "boundary"))
+    before = problem.domain.distance(torch.from_numpy(starts)).numpy()[:, 0]
+    scale = float(_factor(problem)[0][0, 0] ** 2)
+    run(starts, before, paths, constants, scale, method.eps, method.steps, seed, first, values, status)
 
 
 @lru_cache(maxsize=16)
@@ -278,8 +366,13 @@ def _number(problem: Problem, name: str) -> float:
     return float(coefficient(np.zeros((problem.domain.dim, 1))) if callable(coefficient) else coefficient)
 
 
-def _is_matrix(problem: Problem) -> bool:
-    return callable(problem.diffusion) and np.ndim(problem.diffusion(problem.domain.sample(1, 0).numpy().T)) == 3
+def _factor(problem: Problem) -> tuple[np.ndarray, bool]:
+    """A square root of the diffusion somewhere, and whether it is more than a multiple of the identity."""
+    diffusion = problem.values("diffusion", problem.domain.sample(1, 0)).numpy()[0]
+    multiple = bool((diffusion == diffusion[0, 0] * np.eye(len(diffusion))).all())
+    if callable(problem.diffusion):
+        multiple = np.ndim(problem.diffusion(problem.domain.sample(1, 0).numpy().T)) < 3
+    return np.linalg.cholesky(diffusion), not multiple
 
 
 @lru_cache(maxsize=1)

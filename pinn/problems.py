@@ -96,7 +96,7 @@ class Problem:
         return torch.from_numpy(value.copy()).to(points)
 
 
-def Poisson(  # noqa: N802 - the name of the equation
+def Poisson(
     domain: Domain,
     source: Coefficient = 0.0,
     boundary: Coefficient = 0.0,
@@ -111,7 +111,7 @@ def Poisson(  # noqa: N802 - the name of the equation
     return Problem(domain, diffusion=2.0, source=source, boundary=boundary, exact=exact)
 
 
-def Schroedinger(  # noqa: N802 - the name of the equation
+def Schroedinger(
     domain: Domain,
     potential: Coefficient,
     source: Coefficient = 0.0,
@@ -122,7 +122,7 @@ def Schroedinger(  # noqa: N802 - the name of the equation
     return Problem(domain, killing=potential, source=source, boundary=boundary, exact=exact)
 
 
-def MeanExitTime(  # noqa: N802 - a problem, as the others
+def MeanExitTime(
     domain: Domain,
     drift: Coefficient = 0.0,
     diffusion: Coefficient = 1.0,

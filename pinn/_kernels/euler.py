@@ -317,6 +317,8 @@ def project(distance, here):
     normal = np.empty(len(here))
     for _ in range(3):
         far = distance(here)[0]
+        if abs(far) < 1e-9:
+            return
         gradient(distance, here, normal)
         length = 0.0
         for i in range(len(here)):
