@@ -1,6 +1,7 @@
 r"""Values of the solution of an elliptic problem at a few points, with error bars, by the formula of Feynman and Kac.
 
-.. math:: u(x) = \mathbb E\Bigl[ g(X_\tau) D_\tau + \int_0^\tau f(X_t) D_t\, dt \Bigr], \qquad D_t = e^{-\int_0^t c(X_s) ds}
+.. math:: u(x) = \mathbb E\Bigl[ g(X_\tau) D_\tau + \int_0^\tau f(X_t) D_t\, dt \Bigr],
+   \qquad D_t = e^{-\int_0^t c(X_s) ds}
 
 A label is the mean over paths that start at its point, and its standard error.  Labels of different points have
 different paths and are independent.
@@ -251,8 +252,8 @@ def _run(
     if (status == 2).any():
         number = first + int(np.argmax(status == 2))
         raise ArithmeticError(
-            f"a path from point {number // paths}, {starts[number // paths].tolist()}, met a number that is not finite: "
-            f"a coefficient is not finite on its way, or grows too fast for this method ({method})"
+            f"a path from point {number // paths}, {starts[number // paths].tolist()}, met a number that is not "
+            f"finite: a coefficient is not finite on its way, or grows too fast for this method ({method})"
         )
     rows, begin = [], 0
     while begin < len(values):

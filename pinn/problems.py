@@ -2,12 +2,14 @@ r"""Elliptic problems of second order, and the diffusion that belongs to each.
 
 .. math::
 
-   \tfrac12\, a : \nabla^2 u + b \cdot \nabla u - c\, u = -f \quad\text{in } \Omega, \qquad u = g \quad\text{on } \partial\Omega
+   \tfrac12\, a : \nabla^2 u + b \cdot \nabla u - c\, u = -f \quad\text{in } \Omega, \qquad
+   u = g \quad\text{on } \partial\Omega
 
 .. math::
 
-   u(x) = \mathbb E\Bigl[ g(X_\tau)\, e^{-\int_0^\tau c(X_s) ds} + \int_0^\tau f(X_t)\, e^{-\int_0^t c(X_s) ds} dt \Bigr],
-   \qquad dX = b\, dt + \sigma\, dW, \quad \sigma \sigma^\top = a, \quad X_0 = x
+   u(x) = \mathbb E\Bigl[ g(X_\tau)\, e^{-\int_0^\tau c(X_s) ds}
+   + \int_0^\tau f(X_t)\, e^{-\int_0^t c(X_s) ds} dt \Bigr], \qquad
+   dX = b\, dt + \sigma\, dW, \quad \sigma \sigma^\top = a, \quad X_0 = x
 
 with :math:`\tau` the time at which X leaves :math:`\Omega` (Feynman and Kac).
 

@@ -37,9 +37,9 @@ def euler_kernel(drift, diffusion, killing, source, boundary, distance, function
     def run(starts, before, paths, constants, factor, walls, dt, steps, seed, first, values, status):
         """Run the paths first, first + 1, …, one for every element of values.
 
-        starts: (points, d); path i begins at point i // paths.  before: (points, 3), distance, source and killing there.
-        constants: source, killing and boundary value where they are numbers.  factor: lower triangular (d, d), the
-        square root of the diffusion matrix.  walls: (d or 0, 2), reflecting.
+        starts: (points, d); path i begins at point i // paths.  before: (points, 3), distance, source and killing
+        there.  constants: source, killing and boundary value where they are numbers.  factor: lower triangular (d, d),
+        the square root of the diffusion matrix.  walls: (d or 0, 2), reflecting.
         """
         count, d = len(values), starts.shape[1]
         fed, killed, paid = constants
