@@ -66,7 +66,9 @@ def test_killing_and_a_source_that_varies(d):
 
 def test_killing_alone_in_three_dimensions():
     exact = np.sqrt(2) / np.sinh(np.sqrt(2))
-    found = labels(Schroedinger(Ball(dim=3), 1.0, boundary=1.0), [[0.0, 0.0, 0.0]], paths=100, method=WalkOnSpheres(1e-6))
+    found = labels(
+        Schroedinger(Ball(dim=3), 1.0, boundary=1.0), [[0.0, 0.0, 0.0]], paths=100, method=WalkOnSpheres(1e-6)
+    )
     np.testing.assert_allclose(found.mean.item(), exact, rtol=1e-9)  # one jump, nothing random in the value
 
 
@@ -82,8 +84,7 @@ def test_ornstein_uhlenbeck():
 
 
 def test_correlated_noise_and_a_killing_that_varies():
-    """u = exp(-x' x / 2): a : Hess u / 2 = (x' a x - tr a) u / 2, so that c = that and f = 0."""
-    a = np.array([[1.5, 0.5], [0.5, 1.0]])
+    """u = exp(-x' x / 2) has a : Hess u = (x' a x - tr a) u: with half of that factor as killing, f = 0."""
     problem = Problem(
         Ball(dim=2),
         diffusion=lambda x: np.stack(
@@ -93,7 +94,10 @@ def test_correlated_noise_and_a_killing_that_varies():
         boundary=lambda x: np.exp(-0.5 * (x[0] ** 2 + x[1] ** 2)),
     )
     assert np.trace(a) == 2.5
-    assert z_scores(problem, [[0.0, 0.0], [0.4, -0.2]], [1.0, np.exp(-0.1)], paths=10000, method=EulerMaruyama(5e-4)).max() < 4
+    assert (
+        z_scores(problem, [[0.0, 0.0], [0.4, -0.2]], [1.0, np.exp(-0.1)], paths=10000, method=EulerMaruyama(5e-4)).max()
+        < 4
+    )
 
 
 def test_the_exit_is_noticed_too_late_and_the_shift_corrects_it():
@@ -155,14 +159,14 @@ def test_paths_that_are_broken_off_are_counted():
         labels(DISK, [[0.0, 0.0]], paths=100, method=EulerMaruyama(1e-4, steps=1))
 
 
-def not_for_numba(x):
-    return [str(value) for value in x][0]
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: labels(DISK, [[2.0, 0.0], [0.0, 0.0]], paths=10), ValueError, r"points must lie inside the domain, 1 do not"),
+        (
+            lambda: labels(DISK, [[2.0, 0.0], [0.0, 0.0]], paths=10),
+            ValueError,
+            r"points must lie inside the domain, 1 do not",
+        ),
         (lambda: labels(DISK, [[0.0]], paths=10), ValueError, r"points must be \(n, 2\), got \(1, 1\)"),
         (lambda: labels(DISK, [[0.0, 0.0]], paths=0), ValueError, "paths must be at least 1"),
         (lambda: labels(DISK, [[0.0, 0.0]], paths=10, seed=-1), ValueError, "seed must be between"),
@@ -184,7 +188,10 @@ def not_for_numba(x):
         ),
         (
             lambda: labels(
-                MeanExitTime(Interval(-1.0, 1.0), drift=lambda x: 1e30 * x), [[0.5]], paths=10, method=EulerMaruyama(1.0)
+                MeanExitTime(Interval(-1.0, 1.0), drift=lambda x: 1e30 * x),
+                [[0.5]],
+                paths=10,
+                method=EulerMaruyama(1.0),
             ),
             ArithmeticError,
             r"a path from point 0, \[0.5\], met a number that is not finite",
