@@ -97,7 +97,7 @@ class Composition:
     bounding box, ``boundary_measure`` by Sobol points of the boundaries of the parts, both to about three digits in the
     plane. ``sample_boundary`` is as uniform as it is on the parts, up to a millionth of the diameter at creases.
     ``project`` is as exact as that of the parts where the nearest point is on one of them; where it is on a crease, it
-    finds a boundary point to about 1e-5, some 10 % farther away than the nearest.
+    finds a point within 1e-5 of the boundary, some 10 % farther away than the nearest. It has no graph.
     """
 
     first: Domain

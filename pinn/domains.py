@@ -53,7 +53,7 @@ class Box:
         ValueError: a bound is not finite, or ``lower`` not below ``upper``, or they differ in length.
 
     ``vanishing`` is the product of the parabolas ``4 (x - a)(b - x)/(b - a)^2``, times a quarter of the shortest side:
-    of slope 1 on the faces of an interval; it vanishes to second order in corners, as u does where data are smooth.
+    of slope 1 at the ends of an interval, a polynomial in any dimension, and of slope 0 in corners.
 
     >>> square = Box((0.0, 0.0), (1.0, 1.0))
     >>> square.distance([[0.5, 0.25], [2.0, 1.0]]).tolist()

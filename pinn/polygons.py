@@ -45,7 +45,7 @@ class Polygon:
     Raises:
         ValueError: fewer than 3 corners, equal neighbours, no area, or edges that cross or touch.
 
-    ``distance`` is exact. ``vanishing`` has slope 1 on all edges, and is smooth inside, also at reflex corners' sides.
+    ``distance`` is exact. ``vanishing`` has slope 1 on all edges, and is smooth away from the corners.
 
     >>> triangle = Polygon([(0, 0), (4, 0), (0, 3)])
     >>> triangle.volume, triangle.boundary_measure
