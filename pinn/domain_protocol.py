@@ -142,7 +142,10 @@ def interior_points(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Return ``n`` uniform points (n, d) of the domain, each made of one of the unit cube."""
+    """Return ``n`` uniform points (n, d) of the domain, each made of one of the unit cube.
+
+    They are rounded to ``dtype`` at last: in single precision one in some million falls on the boundary.
+    """
     require_count(n)
     return domain._inside(n, seed, points).to(device, dtype)
 

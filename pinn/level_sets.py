@@ -186,11 +186,11 @@ class LevelSet:
         ValueError: as of `Box`; or at one of 256 points the gradient is longer than ``lipschitz``, or the function
             positive on the faces of the box, or not finite.
 
-    ``distance`` is the function over ``lipschitz``, a lower bound; ``vanishing`` is the same, as smooth as the function.
+    ``distance`` is the function over ``lipschitz``, a lower bound; ``vanishing`` is that, too, as smooth as it is.
     ``boundary_measure`` and ``sample_boundary`` stand on a shell about the boundary, 1 % of the shortest side thick on
     both sides: uniform up to the square of thickness times curvature, the measure to about 1 %. ``project`` follows
-    the gradient, then slides along the boundary while that shortens the way: to rounding on the boundary, and the
-    nearest point of it to about 1e-6 where the distance is below half the radius of curvature.
+    the gradient, then slides along the boundary while that shortens the way: to rounding on the boundary, and as near
+    as the nearest point of it to about 1e-6, where the distance is below half the radius of curvature.
 
     >>> ellipse = LevelSet(lambda x: 1 - x[0] ** 2 / 4 - x[1] ** 2, 2.5, lower=(-2.1, -1.1), upper=(2.1, 1.1))
     >>> ellipse.contains([[1.9, 0.0], [0.0, 1.05]]).tolist()
@@ -286,20 +286,29 @@ class LevelSet:
 def nearest_by_gradient(domain: Star | LevelSet, points: Any, slides: int = 20) -> Tensor:
     """Return points of the boundary, near the nearest ones: Newton steps, then slides along the tangent plane.
 
-    A slide moves the point y to ``y + (x - y) - <x - y, n> n`` and back to the boundary; it is kept where it shortens
-    the way from x, and the longer ones are tried at half the length.
+    A slide is a step of gradient descent on the boundary for the squared way from x: along the tangential part g of
+    x - y, and back to the boundary. Steps are those of Barzilai and Borwein; one that does not shorten the way is
+    undone, and tried again at half the length.
     """
     x = points_of(points, domain.dim).detach()
-    nearest = newton_projection(domain, x)
+    y, g = _foot(domain, x, newton_projection(domain, x))
     step = torch.ones_like(x[:, :1])
     for _ in range(slides):
-        arm = x - nearest
-        gradient = value_and_gradient(domain.distance, nearest)[1]
-        normal = gradient / gradient.norm(dim=1, keepdim=True).clamp(min=TINY**0.5)
-        moved = newton_projection(domain, nearest + step * (arm - (arm * normal).sum(1, keepdim=True) * normal), 4)
-        shorter = (x - moved).norm(dim=1, keepdim=True) < arm.norm(dim=1, keepdim=True)
-        nearest, step = torch.where(shorter, moved, nearest), torch.where(shorter, step, 0.5 * step)
-    return nearest
+        trial, trial_g = _foot(domain, x, newton_projection(domain, y + step * g, 4))
+        shorter = (x - trial).norm(dim=1, keepdim=True) < (x - y).norm(dim=1, keepdim=True)
+        moved = trial - y
+        bent = -(moved * (trial_g - g)).sum(1, keepdim=True)
+        secant = moved.square().sum(1, keepdim=True) / bent.clamp(min=TINY)
+        step = torch.where(shorter, torch.where(bent > 0, secant, step), 0.5 * step)
+        y, g = torch.where(shorter, trial, y), torch.where(shorter, trial_g, g)
+    return y
+
+
+def _foot(domain: Star | LevelSet, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """A boundary point y, and the part of x - y that is tangential there."""
+    gradient = value_and_gradient(domain.distance, y)[1]
+    normal = gradient / gradient.norm(dim=1, keepdim=True).clamp(min=TINY**0.5)
+    return y, x - y - ((x - y) * normal).sum(1, keepdim=True) * normal
 
 
 @lru_cache(maxsize=256)

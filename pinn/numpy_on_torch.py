@@ -46,7 +46,6 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         function: Any = RENAMED.get(ufunc.__name__, getattr(torch, ufunc.__name__, None))
         if function is None:
             return NotImplemented
-        # Numbers become 0-d tensors, which take the dtype of what they meet.
         return Traced(function(*(self._plain(x) for x in inputs)))
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, keywords: dict[str, Any]) -> Any:
@@ -57,7 +56,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return Traced(getattr(torch, function.__name__)(*plain, **keywords))
 
     def _plain(self, x: Any) -> Tensor:
-        return x.tensor if isinstance(x, Traced) else torch.as_tensor(x, device=self.tensor.device)
+        """Numbers become 0-d tensors of double precision, which take the dtype of what they meet."""
+        return x.tensor if isinstance(x, Traced) else torch.as_tensor(np.asarray(x), device=self.tensor.device)
 
 
 def on_tensors(function: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:

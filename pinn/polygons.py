@@ -45,7 +45,7 @@ class Polygon:
     Raises:
         ValueError: fewer than 3 corners, equal neighbours, no area, or edges that cross or touch.
 
-    ``distance`` is exact. ``vanishing`` has slope 1 on all edges, and is smooth inside, also at reflex corners' sides.
+    ``distance`` is exact. ``vanishing`` has slope 1 on all edges, and is smooth away from the corners.
 
     >>> triangle = Polygon([(0, 0), (4, 0), (0, 3)])
     >>> triangle.volume, triangle.boundary_measure
@@ -81,7 +81,7 @@ class Polygon:
 
     def formula(self, xp: Any) -> Callable[[Any], Any]:
         edges, count = self._edges, len(self.vertices)
-        numbers = np.array([0.0, 0.5, TINY])
+        numbers = np.array([0.0, TINY])
 
         def distance(x: Any) -> Any:
             e, c = xp.asarray(edges, dtype=x.dtype), xp.asarray(numbers, dtype=x.dtype)
@@ -90,10 +90,16 @@ class Polygon:
                 along = (x[0] - e[k, 0]) * e[k, 2] + (x[1] - e[k, 1]) * e[k, 3]
                 line = (x[1] - e[k, 1]) * e[k, 2] - (x[0] - e[k, 0]) * e[k, 3]
                 within = xp.minimum(along, e[k, 4] - along)  # negative beyond the ends
-                beyond = c[1] * (xp.abs(within) - within)
-                corner = xp.where(along + along < e[k, 4], e[k, 5], e[k, 6])
-                here = xp.where(within >= c[0], line, corner * xp.sqrt(line * line + beyond * beyond + c[2]))
-                nearest = here if k == 0 else xp.where(xp.abs(here) < xp.abs(nearest), here, nearest)
+                # Products with truth values, and few statements: Numba fuses them, and not `where`.
+                here = line * (within >= c[0]) + (
+                    (e[k, 6] + (e[k, 5] - e[k, 6]) * (along + along < e[k, 4]))  # the sign of the nearer corner
+                    * (within < c[0])
+                    * xp.sqrt(line * line + within * within + c[1])
+                )
+                if k == 0:
+                    nearest = here
+                else:
+                    nearest = here * (xp.abs(here) < xp.abs(nearest)) + nearest * (xp.abs(here) >= xp.abs(nearest))
             return nearest
 
         return distance

@@ -1,11 +1,13 @@
 """Domains: distances against brute force, points uniform, normals and projections consistent, Numba equal to torch.
 
-Statistical tests stand at fixed seeds; the bound on |z| and the number of numbers looked at give the chance that a right
-library would have failed when the seed was chosen.
+Statistical tests stand at fixed seeds; the bound on |z| and the number of numbers looked at give the chance that a
+right library would have failed when the seed was chosen.
 """
 
 import math
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -55,7 +57,7 @@ EXACT = {
 BOUNDED_BELOW = {
     "star": Star(lambda angle: 1 + 0.3 * np.cos(5 * angle), 1.5, (0.2, -0.1)),
     "round star": Star(lambda angle: 0.8 + 0 * angle, 0.0),
-    "ellipse": LevelSet(lambda x: 1 - x[0] ** 2 / 4 - x[1] ** 2, 2.5, (-2.1, -1.1), (2.1, 1.1)),
+    "ellipse": LevelSet(lambda x: 1 - x[0] ** 2 / 4 - x[1] ** 2, 5.0, (-2.1, -1.1), (2.1, 1.1)),
     "ellipsoid": LevelSet(
         lambda x: 1 - np.sqrt(x[0] ** 2 / 4 + x[1] ** 2 + x[2] ** 2 + 1e-12), 1.0, (-2.1, -1.1, -1.1), (2.1, 1.1, 1.1)
     ),
@@ -69,8 +71,9 @@ COMPOSED = {
     "nested": (l_shape() | Ball((1.0, -1.0), 0.6)) - Box((-0.7, -0.4), (-0.2, 0.4)),
 }
 DOMAINS = EXACT | BOUNDED_BELOW | COMPOSED
-SMOOTH_BOUNDARIES = ("ball 10-d", "disk", "ball 3-d", "annulus", "round star", "star", "ellipse")
 domains = pytest.mark.parametrize("name", DOMAINS)
+# One of every formula; Numba takes a second for each, and the others differ by constants only.
+QUICK = ("box", "ball 10-d", "annulus", "L", "star", "ellipse", "half disk", "nested")
 
 
 def around(domain, n, seed=0):
@@ -152,8 +155,22 @@ def test_projection_of_other_domains(name):
     assert domain.distance(y).abs().max() <= crease
     assert (domain.distance(x).abs()[:, 0] <= way + crease).all()
     best = torch.cdist(x, domain.sample_boundary(4000, seed=5)[0]).amin(1)
-    # Half of the points at least: far ones may go to another foot, on another branch of the boundary.
-    assert (way <= best + 1e-6).double().mean() >= (0.95 if name in ("ellipse", "round star") else 0.5)
+    assert (way <= 1.25 * best + 1e-6).all()
+    # Where the nearest point is on a crease, compositions find one that is a little farther.
+    assert (way <= best + 1e-6).double().mean() >= (0.95 if name in BOUNDED_BELOW and name != "star" else 0.5)
+
+
+def test_projection_to_an_ellipse_is_nearest():
+    """Where the distance is below half the least radius of curvature, 1/2, and outside."""
+    domain = DOMAINS["ellipse"]
+    t = torch.linspace(-math.pi, math.pi, 2**14 + 1).double()
+    x = around(domain, 500)
+    curve = torch.stack((2 * t.cos(), t.sin()), 1)
+    true = torch.cdist(x, curve).amin(1)  # off by 1e-8/distance: the gap between points, squared
+    x, true = x[(true < 0.25) | ~domain.contains(x)], true[(true < 0.25) | ~domain.contains(x)]
+    far = true > 0.05
+    assert ((x - domain.project(x)).norm(dim=1) - true).abs()[far].max() <= 1e-6
+    assert far.sum() > 100
 
 
 @domains
@@ -165,7 +182,9 @@ def test_lower_bound_of_the_true_distance(name):
     assert (domain.distance(x).abs()[:, 0] <= nearest + 1e-9).all()
 
 
-@domains
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in DOMAINS]
+)
 def test_numba_equals_torch(name):
     domain = DOMAINS[name]
     f = compiled(domain)
@@ -185,7 +204,7 @@ def test_numba_equals_torch(name):
             )
 
 
-@pytest.mark.parametrize("name", ["disk", "box", "annulus", "L", "ball 10-d"])
+@pytest.mark.parametrize("name", ["box", "annulus", "L", "ball 10-d"])
 def test_single_precision_stays_single(name):
     """No float is made a double in the machine code, but for constants that are made floats."""
     f = compiled(EXACT[name])
@@ -229,8 +248,8 @@ def test_vanishing_is_0_on_the_boundary_positive_inside_with_a_slope(name):
     assert domain.vanishing(x).abs().max() <= 1e-9
     step = 1e-6
     slope = domain.vanishing(x + step * normals)[:, 0] / step
-    # It falls to 0 in corners, and with the other sides of a box; 1 in 100 points may be so near to one.
-    assert (slope > 1e-3).sum() >= 297
+    # It falls to 0 in corners, and where another side of a box begins: few points are so near to one.
+    assert (slope > 1e-4).sum() >= 297
     y = domain.sample(500, seed=11)
     assert (domain.vanishing(y) > 0).all()
     assert domain.vanishing(y).max() <= 3 * max(b - a for a, b in zip(domain.lower, domain.upper, strict=True))
@@ -287,6 +306,21 @@ def test_polygon_is_brute_force(name):
     torch.testing.assert_close(domain.distance(x)[:, 0], brute_force(domain.vertices, x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["triangle", "L", "spiral", "zigzag"])
+def test_vanishing_of_polygons_is_the_formula_of_the_paper(name):
+    """R-equivalence of the edges, one by one, without the rewriting that gives it derivatives on the edges."""
+    domain = EXACT[name]
+    x = domain.sample(500, seed=20).numpy()
+    inverse = 0.0
+    corners = np.array(domain.vertices)
+    for a, b in zip(corners, np.roll(corners, -1, 0), strict=True):
+        size = np.hypot(*(b - a))
+        f = ((b - a)[0] * (x - a)[:, 1] - (b - a)[1] * (x - a)[:, 0]) / size
+        trim = ((size / 2) ** 2 - ((x - (a + b) / 2) ** 2).sum(1)) / size
+        inverse = inverse + 1 / np.sqrt(f**2 + 0.25 * (np.sqrt(trim**2 + f**4 / size**2) - trim) ** 2)
+    torch.testing.assert_close(domain.vanishing(x)[:, 0], torch.from_numpy(1 / inverse), rtol=1e-12, atol=0)
+
+
 @given(st.integers(3, 9), st.integers(0, 10**6))
 @settings(max_examples=60)
 def test_random_star_polygons_are_brute_force(m, seed):
@@ -322,7 +356,7 @@ VOLUMES = {
     "round star": math.pi * 0.64,
     "ellipse": 2 * math.pi,
     "ellipsoid": 8 / 3 * math.pi,
-    "spiral": 9.0,
+    "spiral": 10.0,
     "annulus": math.pi * (1.21 - 0.09),
     "shell 3-d": 4 / 3 * math.pi * (1 - 0.125),
     "ball 10-d": math.pi**5 / 120 * 2**10,
@@ -394,6 +428,23 @@ def test_boundary_points_are_uniform(name):
     variance = n * share * (1 - share) * (1 + n / reference)
     z = ((seen - n * share)[used] / variance[used].sqrt().clamp(min=1e-9)).abs()
     assert z.max() <= 4.5
+
+
+def test_curves_are_sampled_by_arc_length():
+    """Mean distance from the centre, against quadrature: |z| <= 4.5 for two numbers, false alarm 2e-5."""
+    t = torch.linspace(-math.pi, math.pi, 20_001)[:-1].double()
+    rho, slope = 1 + 0.3 * (5 * t).cos(), -1.5 * (5 * t).sin()
+    curves = {
+        "star": (rho, torch.hypot(rho, slope)),
+        "ellipse": (torch.hypot(2 * t.cos(), t.sin()), torch.hypot(2 * t.sin(), t.cos())),
+    }
+    n = 20_000
+    for name, (size, speed) in curves.items():
+        expected = (size * speed).sum() / speed.sum()
+        center = torch.tensor(getattr(DOMAINS[name], "center", (0.0, 0.0))).double()
+        seen = (DOMAINS[name].sample_boundary(n, seed=19)[0] - center).norm(dim=1)
+        assert abs(seen.mean() - expected) <= 4.5 * seen.std() / math.sqrt(n)
+        assert abs(seen.mean() - size.mean()) > 10 * seen.std() / math.sqrt(n)  # angles alone would not do
 
 
 def exact_moments(name):
@@ -631,3 +682,9 @@ def test_on_the_device(name):
     assert torch.equal(there.cpu(), x)
     for f in (domain.distance, domain.vanishing, domain.project):
         torch.testing.assert_close(f(there).cpu(), f(x), rtol=1e-9, atol=1e-9)
+
+
+def test_import_loads_nothing_heavy():
+    script = "import sys, optsci.pinn; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"numba", "matplotlib", "scipy.stats"} & set(modules)
