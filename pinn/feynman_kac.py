@@ -243,7 +243,7 @@ def _bounds(total: int, paths: int, executor: Executor | None) -> list[int]:
 
 
 def _run(
-    problem: Problem, starts: np.ndarray, paths: int, method: EulerMaruyama, seed: int, first: int, last: int
+    problem: Problem, starts: np.ndarray, paths: int, method: Method, seed: int, first: int, last: int
 ) -> np.ndarray:
     """Number, mean, squared deviations and broken-off paths of every chunk between two numbers of paths."""
     values, status = np.empty(last - first), np.empty(last - first, np.int8)
@@ -283,7 +283,7 @@ def _euler(
     functions = tuple(name in coefficients for name in ("drift", "diffusion", "killing", "source", "boundary"))
     parts = (coefficients.get(name, _nothing()) for name in ("drift", "diffusion", "killing", "source", "boundary"))
     factor, matrix = _factor(problem)
-    run = euler_kernel(*parts, compiled(problem.domain), functions, matrix, method.exit.value, method.antithetic)
+    run = euler_kernel(*parts, compiled(problem.domain), functions, matrix)
     before = np.concatenate(
         [
             problem.domain.distance(torch.from_numpy(starts)).numpy(),
@@ -294,9 +294,8 @@ def _euler(
     constants = tuple(
         0.0 if name in coefficients else _number(problem, name) for name in ("source", "killing", "boundary")
     )
-    run(
-        starts, before, paths, constants, factor, np.zeros((0, 2)), method.dt, method.steps, seed, first, values, status
-    )
+    how = method.dt, method.exit.value, method.antithetic, method.steps
+    run(starts, before, paths, constants, factor, np.zeros((0, 2)), *how, seed, first, values, status)
 
 
 def _spheres(
@@ -343,7 +342,7 @@ def compiled_coefficients(problem: Problem) -> dict[str, Any]:
         try:
             for x in (lanes.astype(np.float32), lanes[:, :1].copy()):
                 function(x)
-        except numba.core.errors.NumbaError as error:
+        except Exception as error:  # Numba's own, and what its compiler trips over
             raise TypeError(
                 f"{name} cannot be compiled by Numba, as random walks need it: write it with NumPy functions of "
                 f"x (d, n). Numba says: {error}"

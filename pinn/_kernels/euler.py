@@ -25,7 +25,7 @@ UNLIKELY = 20.0  # a bridge whose exit has a probability below exp(-20) is taken
 
 
 @functools.lru_cache(maxsize=64)
-def euler_kernel(drift, diffusion, killing, source, boundary, distance, functions, matrix, exit_test, antithetic):
+def euler_kernel(drift, diffusion, killing, source, boundary, distance, functions, matrix):
     """The function that runs paths, for these coefficients.
 
     Every coefficient is compiled by Numba, a function of x (d, lanes); `functions` says for (drift, diffusion, killing,
@@ -34,7 +34,9 @@ def euler_kernel(drift, diffusion, killing, source, boundary, distance, function
     moves, spreads, kills, feeds, varies = functions
 
     @njit(nogil=True, fastmath=FUSED)
-    def run(starts, before, paths, constants, factor, walls, dt, steps, seed, first, values, status):
+    def run(
+        starts, before, paths, constants, factor, walls, dt, exit_test, antithetic, steps, seed, first, values, status
+    ):
         """Run the paths first, first + 1, …, one for every element of values.
 
         starts: (points, d); path i begins at point i // paths.  before: (points, 3), distance, source and killing
@@ -169,7 +171,7 @@ def euler_kernel(drift, diffusion, killing, source, boundary, distance, function
     return run
 
 
-@njit
+@njit(cache=True)
 def _begin(lane, number, paths, starts, before, seed, antithetic, x, near, gain, rate, state, sign):
     """Put a path into a lane; the two of an antithetic pair have the same random numbers, with either sign."""
     point = number // paths
@@ -182,27 +184,27 @@ def _begin(lane, number, paths, starts, before, seed, antithetic, x, near, gain,
     seed_lane(state, lane, seed, number)
 
 
-@njit
+@njit(cache=True)
 def _times(noise, sign):
     for i in range(len(noise)):
         for lane in range(LANES):
             noise[i, lane] *= sign[lane]
 
 
-@njit
+@njit(cache=True)
 def _square_root(spread, speed):
     for lane in range(LANES):
         speed[lane] = np.sqrt(np.float32(spread[lane]))
 
 
-@njit(fastmath=FUSED)
+@njit(cache=True, fastmath=FUSED)
 def _spread(x, speed, noise, root, new):
     for i in range(len(x)):
         for lane in range(LANES):
             new[i, lane] = x[i, lane] + root * speed[lane] * noise[i, lane]
 
 
-@njit(fastmath=FUSED)
+@njit(cache=True, fastmath=FUSED)
 def _mix(x, root_of, noise, root, new, speed):
     """The step of correlated noise; the speed is a bound of the normal one, the Frobenius norm of sigma."""
     d = len(x)
@@ -220,14 +222,14 @@ def _mix(x, root_of, noise, root, new, speed):
         speed[lane] = np.sqrt(speed[lane])
 
 
-@njit(fastmath=FUSED)
+@njit(cache=True, fastmath=FUSED)
 def _drift(velocity, short, new):
     for i in range(len(new)):
         for lane in range(LANES):
             new[i, lane] += short * np.float32(velocity[i, lane])
 
 
-@njit
+@njit(cache=True)
 def _fold(walls, new):
     for i in range(len(walls)):
         low, high = np.float32(walls[i, 0]), np.float32(walls[i, 1])
@@ -237,7 +239,7 @@ def _fold(walls, new):
             new[i, lane] = high - (place - high) if place > high else place
 
 
-@njit
+@njit(cache=True)
 def _near_boundary(far, near, speed, root, exit_test, event):
     """Mark the lanes whose path may have ended in this step, NaN included; whether there are any."""
     marked = 0
@@ -254,7 +256,7 @@ def _near_boundary(far, near, speed, root, exit_test, event):
     return marked > 0
 
 
-@njit(fastmath=FUSED)
+@njit(cache=True, fastmath=FUSED)
 def _collect(gain_old, gain_new, rate_old, rate_new, dt, total, discount):
     half = np.float32(-0.5 * dt)
     for lane in range(LANES):
@@ -264,13 +266,13 @@ def _collect(gain_old, gain_new, rate_old, rate_new, dt, total, discount):
         discount[lane] = after
 
 
-@njit(fastmath=FUSED)
+@njit(cache=True, fastmath=FUSED)
 def _collect_undiminished(gain_old, gain_new, dt, total):
     for lane in range(LANES):
         total[lane] += 0.5 * dt * np.float64(gain_old[lane] + np.float32(gain_new[lane]))
 
 
-@njit(fastmath=FUSED)
+@njit(cache=True, fastmath=FUSED)
 def _factorise(matrices, out):
     """Lower Cholesky factors of (d, d, LANES) symmetric matrices."""
     d = len(out)
@@ -283,7 +285,7 @@ def _factorise(matrices, out):
                 out[i, j, lane] = np.sqrt(value) if i == j else value / out[j, j, lane]
 
 
-@njit
+@njit(cache=True)
 def gradient(distance, here, out):
     """The gradient of the distance at one point (d, 1), by central differences."""
     for i in range(len(here)):
@@ -296,7 +298,7 @@ def gradient(distance, here, out):
         here[i, 0] = place
 
 
-@njit
+@njit(cache=True)
 def _normal_speed(distance, here, root_of, lane):
     """The length of n' sigma, n the gradient of the distance."""
     d = len(here)
@@ -311,7 +313,7 @@ def _normal_speed(distance, here, root_of, lane):
     return np.sqrt(squares)
 
 
-@njit
+@njit(cache=True)
 def project(distance, here):
     """Move a point (d, 1) to the boundary, along the gradient of the distance."""
     normal = np.empty(len(here))

@@ -44,7 +44,7 @@ def rotated(x, k):
     return np.uint32(np.uint32(x << np.uint32(k)) | np.uint32(x >> np.uint32(32 - k)))
 
 
-@njit
+@njit(cache=True)
 def splitmix64(x):
     """The output of SplitMix64 in state x - 0x9E3779B97F4A7C15."""
     z = np.uint64(x)
@@ -53,7 +53,7 @@ def splitmix64(x):
     return z ^ (z >> np.uint64(31))
 
 
-@njit
+@njit(cache=True)
 def seed_lane(state, lane, seed, path):
     """Give a lane the random numbers of a path; state: (4, LANES) uint32."""
     gamma = np.uint64(0x9E3779B97F4A7C15)
@@ -65,7 +65,7 @@ def seed_lane(state, lane, seed, path):
         state[2 * i + 1, lane] = np.uint32(word >> np.uint64(32))
 
 
-@njit
+@njit(cache=True)
 def next_bits(state, out):
     """32 random bits for every lane."""
     for i in range(LANES):
@@ -80,7 +80,7 @@ def next_bits(state, out):
         state[3, i] = rotated(s3, 11)
 
 
-@njit
+@njit(cache=True)
 def next_bits_of(state, lane):
     """32 random bits for one lane."""
     s0, s1, s2, s3 = state[0, lane], state[1, lane], state[2, lane], state[3, lane]
@@ -135,7 +135,7 @@ def exp(x):
     return np.float32(p * float_of_bits(np.int32(np.int32(k + np.int32(127)) << np.int32(23))))
 
 
-@njit(fastmath=FUSED)
+@njit(cache=True, fastmath=FUSED)
 def directions(bits, cosines, sines):
     """A point of the unit circle for every lane, of its 32 bits: two say the quadrant, the others the angle in it."""
     for i in range(LANES):
@@ -157,7 +157,7 @@ def directions(bits, cosines, sines):
         sines[i] = np.float32(sign * (c if swap else s))
 
 
-@njit(fastmath=FUSED)
+@njit(cache=True, fastmath=FUSED)
 def normals(state, bits, out):
     """Independent standard normal numbers, out: (d, LANES) float32, by Box and Muller; bits: (LANES,) uint32."""
     d = len(out)

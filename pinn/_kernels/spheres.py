@@ -113,7 +113,7 @@ def spheres_kernel(source, boundary, distance, feeds, varies):
     return run
 
 
-@njit
+@njit(cache=True)
 def _begin(lane, number, paths, starts, before, seed, x, state):
     """Put a path into a lane; the distance of its start."""
     for i in range(len(x)):
@@ -122,7 +122,7 @@ def _begin(lane, number, paths, starts, before, seed, x, state):
     return before[number // paths]
 
 
-@njit
+@njit(cache=True)
 def _arrows(state, bits, noise, out):
     """Uniform points of the unit sphere, (d, LANES)."""
     d = len(out)
@@ -144,7 +144,7 @@ def _arrows(state, bits, noise, out):
                 out[i, lane] = noise[i, lane] * scale
 
 
-@njit
+@njit(cache=True)
 def _radii(state, bits, d, out):
     """Relative radii U1^(1/d) U2^(1/2)."""
     next_bits(state, bits)
@@ -155,7 +155,7 @@ def _radii(state, bits, d, out):
         out[lane] *= np.sqrt(np.float64(unit(bits[lane])))
 
 
-@njit
+@njit(cache=True)
 def survival(z, d):
     """E exp(-c tau) from the centre of a ball, z = R sqrt(2 c)."""
     term, total, k = 1.0, 1.0, 0
@@ -166,7 +166,7 @@ def survival(z, d):
     return 1 / total
 
 
-@njit
+@njit(cache=True)
 def killed_share(s, z, d):
     """The Green function with killing over that without, from the centre to the relative radius s; d = 1, 2, 3."""
     s = min(max(s, 1e-9), 1 - 1e-9)
@@ -178,7 +178,7 @@ def killed_share(s, z, d):
     return np.sinh(z * (1 - s)) / ((1 - s) * below)
 
 
-@njit
+@njit(cache=True)
 def _bessel(z):
     """I_0 and K_0, by their series."""
     term, regular, harmonic, rest, k = 1.0, 1.0, 0.0, 0.0, 0

@@ -20,7 +20,6 @@ from optsci.pinn import (
     Poisson,
     Problem,
     Schroedinger,
-    UnitSquare,
     WalkOnSpheres,
     feynman_kac,
     labels,
@@ -28,6 +27,7 @@ from optsci.pinn import (
 from optsci.pinn._kernels.spheres import killed_share, survival
 
 DISK = MeanExitTime(Ball(dim=2))
+DRIFTING = MeanExitTime(Interval(-1.0, 1.0), drift=lambda x: -x, diffusion=2.0)
 SADDLE = Poisson(Ball(dim=2), source=4.0, boundary=lambda x: x[0] ** 2 - x[1] ** 2)
 
 
@@ -37,7 +37,7 @@ def z_scores(problem, points, exact, **options):
     return ((found.mean[:, 0] - torch.tensor(exact)) / found.stderr[:, 0]).abs()
 
 
-@pytest.mark.parametrize("method", [None, EulerMaruyama(1e-3), EulerMaruyama(1e-3, exit=Exit.BRIDGE)])
+@pytest.mark.parametrize("method", [None, EulerMaruyama(1e-3), EulerMaruyama(1e-3, exit=Exit.BRIDGE)], ids=str)
 def test_poisson_on_the_disk(method):
     """u = 1 - r^2 + x^2 - y^2."""
     assert z_scores(SADDLE, [[0.5, 0.1], [-0.2, 0.7]], [0.98, 0.02], paths=20000, method=method).max() < 4
@@ -55,7 +55,7 @@ def test_survival_and_the_killed_green_function_are_bessel_functions():
             np.testing.assert_allclose(killed_share(s, z, 3), np.sinh(z * (1 - s)) / ((1 - s) * np.sinh(z)), rtol=1e-9)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("d", [2, 3])
 def test_killing_and_a_source_that_varies(d):
     """u = 1 - r^2 solves Lap u / 2 - 2 u = -f for f = d + 2 (1 - r^2): the point in the ball carries a weight."""
     problem = Schroedinger(Ball(dim=d), 2.0, source=lambda x: len(x) + 2.0 * (1 - (x**2).sum(axis=0)))
@@ -72,15 +72,9 @@ def test_killing_alone_in_three_dimensions():
     np.testing.assert_allclose(found.mean.item(), exact, rtol=1e-9)  # one jump, nothing random in the value
 
 
-def test_ten_dimensions_in_one_jump():
-    found = labels(MeanExitTime(Ball(dim=10)), np.zeros((1, 10)), paths=100, method=WalkOnSpheres(1e-6))
-    np.testing.assert_allclose(found.mean.item(), 0.1, rtol=1e-6)
-
-
 def test_ornstein_uhlenbeck():
-    problem = MeanExitTime(Interval(-1.0, 1.0), drift=lambda x: -x, diffusion=2.0)
     exact = [0.5957493185, 0.4653626184]
-    assert z_scores(problem, [[0.0], [0.5]], exact, paths=10000, method=EulerMaruyama(5e-4)).max() < 4
+    assert z_scores(DRIFTING, [[0.0], [0.5]], exact, paths=10000, method=EulerMaruyama(5e-4)).max() < 4
 
 
 def test_correlated_noise_and_a_killing_that_varies():
@@ -93,11 +87,8 @@ def test_correlated_noise_and_a_killing_that_varies():
         killing=lambda x: 0.5 * (1.5 * x[0] ** 2 + x[0] * x[1] + x[1] ** 2 - 2.5),
         boundary=lambda x: np.exp(-0.5 * (x[0] ** 2 + x[1] ** 2)),
     )
-    assert np.trace(a) == 2.5
-    assert (
-        z_scores(problem, [[0.0, 0.0], [0.4, -0.2]], [1.0, np.exp(-0.1)], paths=10000, method=EulerMaruyama(5e-4)).max()
-        < 4
-    )
+    points, exact = [[0.0, 0.0], [0.4, -0.2]], [1.0, np.exp(-0.1)]
+    assert z_scores(problem, points, exact, paths=10000, method=EulerMaruyama(5e-4)).max() < 4
 
 
 def test_the_exit_is_noticed_too_late_and_the_shift_corrects_it():
@@ -141,13 +132,12 @@ def test_every_path_counts():
     assert abs(few.mean.item() - more.mean.item()) < 5 * few.stderr.item()
 
 
-def test_antithetic_pairs_take_odd_parts_out():
-    """For f = 1 + x the odd part of a path's value cancels in its pair."""
-    problem = Problem(Ball(dim=2), source=lambda x: 1 + 5 * x[0])
-    plain = labels(problem, [[0.0, 0.0]], paths=10000, method=EulerMaruyama(0.01))
-    paired = labels(problem, [[0.0, 0.0]], paths=10000, method=EulerMaruyama(0.01, antithetic=True))
-    assert paired.stderr.item() < 0.8 * plain.stderr.item()
-    assert abs(paired.mean.item() - 0.5) < 4 * paired.stderr.item() + 0.003
+def test_antithetic_pairs_are_mirror_images():
+    """From the centre of the disk they leave it at opposite points: what is odd cancels, path by path."""
+    problem = Problem(Ball(dim=2), boundary=lambda x: x[0])
+    found = labels(problem, [[0.0, 0.0]], paths=200, method=EulerMaruyama(0.01, antithetic=True))
+    assert found.stderr.item() < 1e-6
+    assert abs(found.mean.item()) < 1e-6
 
 
 def test_paths_that_are_broken_off_are_counted():
@@ -173,9 +163,7 @@ def test_paths_that_are_broken_off_are_counted():
         (lambda: EulerMaruyama(0.0), ValueError, "dt must be a positive number, got 0.0"),
         (lambda: WalkOnSpheres(-1.0), ValueError, "eps must be a positive number, got -1.0"),
         (
-            lambda: labels(
-                MeanExitTime(Interval(-1.0, 1.0), drift=lambda x: -x), [[0.0]], paths=10, method=WalkOnSpheres(1e-3)
-            ),
+            lambda: labels(DRIFTING, [[0.0]], paths=10, method=WalkOnSpheres(1e-3)),
             ValueError,
             "there is no walk on spheres for this problem: it has a drift; use EulerMaruyama",
         ),
@@ -187,12 +175,7 @@ def test_paths_that_are_broken_off_are_counted():
             "source cannot be compiled by Numba.*Numba says",
         ),
         (
-            lambda: labels(
-                MeanExitTime(Interval(-1.0, 1.0), drift=lambda x: 1e30 * x),
-                [[0.5]],
-                paths=10,
-                method=EulerMaruyama(1.0),
-            ),
+            lambda: labels(DRIFTING, [[0.5]], paths=10, method=EulerMaruyama(1e308)),
             ArithmeticError,
             r"a path from point 0, \[0.5\], met a number that is not finite",
         ),
@@ -204,7 +187,6 @@ def test_bad_input(call, error, message):
 
 
 def test_walks_on_spheres_are_the_default_where_they_apply():
-    assert "spheres" in labels(DISK, [[0.0, 0.0]], paths=10).method
-    assert "spheres" in labels(MeanExitTime(UnitSquare()), [[0.5, 0.5]], paths=10).method
-    drifting = MeanExitTime(Interval(-1.0, 1.0), drift=lambda x: -x)
-    assert "Euler" in labels(drifting, [[0.9]], paths=10).method
+    assert isinstance(feynman_kac.default_method(DISK), WalkOnSpheres)
+    assert isinstance(feynman_kac.default_method(SADDLE), WalkOnSpheres)
+    assert isinstance(feynman_kac.default_method(DRIFTING), EulerMaruyama)
