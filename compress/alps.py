@@ -38,7 +38,7 @@ from optsci.admm import ADMMState, admm
 from optsci.iteration import solve
 from optsci.linalg import damped_cholesky
 
-from .constraints import Pattern
+from .constraints import Pattern, require_pattern
 from .layer_problem import LayerProblem
 from .refit import refit
 
@@ -210,6 +210,7 @@ def alps_steps(
         raise ValueError(f"rho must be positive and finite, got {rho!r}")
     if not (isinstance(every, int) and every >= 1):
         raise ValueError(f"every must be a whole number, at least 1, got {every!r}")
+    require_pattern(sparsity)
     sparsity.mask(problem.weight[:1])  # refuses a width that the pattern does not divide
     scaled, scale = problem.scaled()
     scaled = scaled.damped(damping)

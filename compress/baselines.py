@@ -13,17 +13,19 @@ from torch import Tensor
 from optsci.functions import NM, Sparsity
 from optsci.linalg import damped_cholesky
 
-from .constraints import Pattern, Unstructured
+from .constraints import Pattern, Unstructured, require_pattern
 from .layer_problem import LayerProblem, with_live_diagonal
 
 
 def magnitude(problem: LayerProblem, *, sparsity: Pattern) -> Tensor:
     """Keep the weights of largest ``|W_ij|``; change none of them.  Returns (m, n)."""
+    require_pattern(sparsity)
     return problem.weight * sparsity.mask(problem.weight.abs())
 
 
 def wanda(problem: LayerProblem, *, sparsity: Pattern) -> Tensor:
     """Keep the weights of largest ``|W_ij| * ||X*_j||``; change none of them.  Returns (m, n)."""
+    require_pattern(sparsity)
     return problem.weight * sparsity.mask(problem.weight.abs() * problem.channel_energy.sqrt())
 
 

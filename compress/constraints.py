@@ -21,6 +21,13 @@ class Pattern(Protocol):
     def mask(self, scores: Tensor) -> Tensor: ...
 
 
+def require_pattern(sparsity: Pattern) -> None:
+    """Refuse what is no pattern, a bare fraction for one."""
+    if isinstance(sparsity, type) or not callable(getattr(sparsity, "mask", None)):
+        meant = f"Unstructured({sparsity})" if isinstance(sparsity, float) else "Unstructured(0.5) or NM(2, 4)"
+        raise TypeError(f"sparsity must be a pattern, such as {meant}, got {sparsity!r}")
+
+
 @dataclass(frozen=True)
 class Unstructured:
     """A fraction of zeros anywhere: the same number in every output row, or counted over the whole matrix.

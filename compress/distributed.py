@@ -25,8 +25,8 @@ from torch import Tensor, distributed, nn
 from .layer_problem import LayerProblem
 from .layerwise import Correction, walk
 from .models import decoder_blocks, layers_per_block
-from .report import LayerReport, progress_bar
-from .resume import Shards, all_settings, solve_blocks
+from .report import LayerReport, Write, progress_bar, write_weights
+from .resume import Shards, all_settings, layer_reports, solve_blocks
 
 PATIENCE = timedelta(days=30)  # a process that is done waits for the slowest one
 
@@ -72,10 +72,11 @@ def check_independent(correction: Correction) -> None:
 def compress_distributed(
     model: nn.Module,
     tokens: Tensor,
-    solver: Callable[[LayerProblem], Tensor],
+    solver: Callable[[LayerProblem], Any],
     folder: str | Path,
     *,
     settings: Mapping[str, Any],
+    write: Write = write_weights,
     correction: Correction = Correction.WITHIN_BLOCK,
     blocks: int | None = None,
     device: torch.device | None = None,
@@ -90,9 +91,10 @@ def compress_distributed(
     Args:
         model: dense, changed in place.
         tokens: (samples, length) calibration tokens.
-        solver: ``problem -> weights``.
+        solver: ``problem -> weights``, or to whatever ``write`` takes.
         folder: the work folder, one that all processes see.
         settings: what says which solver this is, as in ``compress_resumable``.
+        write: puts a result into its layer, as in ``compress_resumable``.
         correction: must be ``Correction.WITHIN_BLOCK``.
         blocks: only the first so many decoder blocks.
         device: where this process computes.
@@ -113,8 +115,12 @@ def compress_distributed(
     stages = run(finished={index: {} for index in range(count) if index not in mine})
     shards.claim(all_settings(model, tokens, settings, correction=correction, blocks=count))
     distributed.barrier()  # nobody writes before everybody has seen what is missing
-    solve_blocks(progress_bar(stages, len(mine) * layers_per_block(model), shown=progress), solver, shards, model)
+    solve_blocks(
+        progress_bar(stages, len(mine) * layers_per_block(model), shown=progress), solver, write, shards, model
+    )
     distributed.barrier()
     for _ in run(finished=shards):
         raise AssertionError("all blocks are finished")
-    return [report for index in range(count) for report in shards.reports(index)]
+    reports = layer_reports(shards, count)
+    distributed.barrier()  # nobody removes the folder before everybody has read it
+    return reports

@@ -28,7 +28,7 @@ from optsci.momentum import gradient_restart
 from optsci.proximal_gradient import fista
 
 from .baselines import wanda
-from .constraints import Pattern
+from .constraints import Pattern, require_pattern
 from .layer_problem import LayerProblem
 
 Pruner = Callable[..., Tensor]
@@ -91,6 +91,7 @@ def fista_prune(
         (m, n) weights within the pattern, never worse than the start.  Where the l1 solution itself has more zeros
         than the pattern asks for, they stay.
     """
+    require_pattern(sparsity)
     _check_counts(iterations=iterations, patience=patience, rounds=rounds)
     steps = lambda_bisection(
         problem,
@@ -146,6 +147,7 @@ def fista_path_prune(
     >>> len(log), sorted(log[0])
     (5, ['best', 'fitted', 'iterations', 'l1_weight', 'rounded'])
     """
+    require_pattern(sparsity)
     _check_counts(iterations=iterations)
     if not path or not all(0 < fraction < float("inf") for fraction in path):
         raise ValueError(f"path must hold positive fractions, got {path!r}")
@@ -178,6 +180,7 @@ def lambda_bisection(
     otherwise down.  ``first`` and ``upper`` are in the units of the paper's objective, a sum over tokens.  Every
     round starts from the best rounded point; zeros may revive.
     """
+    require_pattern(sparsity)
     step = 1 / (problem.lipschitz() or 1.0)  # any step where all inputs are 0
     best = start * sparsity.mask(start.abs())
     best_error = problem.relative_error(best)
@@ -211,6 +214,7 @@ def lambda_path(
     What is rounded is the gradient step ``U - grad f(U)/L`` from the l1 solution, the point that FISTA would shrink
     next: among the nonzeros it ranks as ``|U|`` does, and it ranks the zeros too, so that the pattern is met exactly.
     """
+    require_pattern(sparsity)
     scaled, scale = problem.scaled()
     step, largest = 1 / (scaled.lipschitz() or 1.0), scaled.target.abs().max()
     best = start * (problem.channel_energy > 0)  # a weight on an input that is always 0 does nothing

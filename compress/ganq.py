@@ -111,8 +111,7 @@ def ganq_star(
         order: of the columns.
         dtype: of the table and of the correction.
     """
-    if not 0 <= outliers < 1:
-        raise ValueError(f"outliers must lie in [0, 1): a share of the weights of a row, got {outliers!r}")
+    check_outliers(outliers)
     fixed = _beyond(problem.unconstrained(_ridge(damping)), outliers)
     return _quantize(problem, fixed, bits, iterations, sweeps, damping, order, dtype)
 
@@ -199,6 +198,13 @@ def diagonal_dominance(gram: Tensor) -> Tensor:
     """
     diagonal = gram.diagonal()
     return torch.maximum(gram.abs().sum(1) - 2 * diagonal, 1e-8 * diagonal.mean())
+
+
+def check_outliers(outliers: float) -> float:
+    """Refuse what is no share of the weights of a row."""
+    if not 0 <= outliers < 1:
+        raise ValueError(f"outliers must lie in [0, 1): a share of the weights of a row, got {outliers!r}")
+    return outliers
 
 
 def _quantize(

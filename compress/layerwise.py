@@ -38,7 +38,16 @@ from torch import Tensor, nn
 from .evaluate import evaluation_mode
 from .hidden_states import HiddenStates
 from .layer_problem import GramAccumulator, LayerProblem
-from .models import check_positions, check_vocabulary, check_weights, decoder_blocks, family, linear, replace_linear
+from .models import (
+    check_positions,
+    check_vocabulary,
+    check_weights,
+    decoder_blocks,
+    family,
+    linear,
+    replace_linear,
+    write_parameter,
+)
 
 
 class Correction(Enum):
@@ -61,6 +70,9 @@ class Stage:
 
     def write(self, weights: Tensor) -> None:
         """Put weights (m, n) into the layer, cast to its dtype and device."""
+        if not isinstance(weights, Tensor):
+            hint = ": give its weights" if hasattr(weights, "weights") else ""
+            raise TypeError(f"weights for {self.name} must be a tensor (m, n), got a {type(weights).__name__}{hint}")
         if weights.shape != self.layer.weight.shape:
             raise ValueError(
                 f"weights for {self.name} must be {tuple(self.layer.weight.shape)}, got {tuple(weights.shape)}"
@@ -116,9 +128,9 @@ def walk(
         tokens: (samples, length) integer token ids.
         correction: what the target is; see the table of this module.
         blocks: how many blocks to go through, from the first; all by default.
-        finished: weights of blocks that are compressed already.  They are written into the (dense) model when the walk
-            comes by, and such a block yields no stage: what follows is, bit for bit, what a walk with these results
-            would have yielded.  No weights, ``{}``, leave the block as it is.
+        finished: weights (and biases) of blocks that are compressed already.  They are written into the (dense) model
+            when the walk comes by, a narrower layer too, and such a block yields no stage: what follows is, bit for
+            bit, what a walk with these results would have yielded.  No weights, ``{}``, leave the block as it is.
         device: where to compute; every block is there during its turn, and goes back to where it was.  By default
             where the model is.
         store: where the hidden states of all windows are kept: a device or an existing folder.  By default ``device``.
@@ -256,10 +268,9 @@ def _last_to_solve(count: int, finished: Container[int]) -> int:
     return max((index for index in range(count) if index not in finished), default=-1)
 
 
-@torch.no_grad()
 def _write(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, weight in weights.items():
-        model.get_parameter(name).copy_(weight)
+        write_parameter(model, name, weight)
 
 
 @contextmanager

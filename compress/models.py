@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .constraints import Pattern
+from .constraints import Pattern, require_pattern
 from .quantized_linear import LookupLinear, quantization_settings
 
 
@@ -134,9 +134,32 @@ def replace_linear(model: nn.Module, name: str, module: nn.Module) -> None:
         del config.quantization_config
 
 
+@torch.no_grad()
+def write_parameter(model: nn.Module, name: str, value: Tensor) -> None:
+    """Put a weight or a bias into the linear layer that ``name`` lies in; the layer takes on the shape of its weight.
+
+    Args:
+        model: changed in place.
+        name: as in the state dict, such as ``model.layers.3.mlp.up_proj.weight``.
+        value: cast to the dtype and device of what was there, and copied.
+    """
+    parameter = model.get_parameter(name)
+    if value.shape == parameter.shape:
+        parameter.copy_(value)
+        return
+    path, _, kind = name.rpartition(".")
+    layer, own = linear(model, path), value.to(parameter, copy=True).contiguous()
+    setattr(layer, kind, nn.Parameter(own, requires_grad=parameter.requires_grad))
+    if kind == "weight":
+        layer.out_features, layer.in_features = own.shape
+
+
 def decoder_blocks(model: nn.Module) -> list[nn.Module]:
-    """The decoder blocks, in order."""
-    return list(model.get_submodule(family(model).blocks).children())
+    """The decoder blocks, in order; a ValueError where there are none."""
+    blocks = list(model.get_submodule(family(model).blocks).children())
+    if not blocks:
+        raise ValueError("model has no decoder blocks: there is nothing to compress")
+    return blocks
 
 
 def layers_per_block(model: nn.Module) -> int:
@@ -153,11 +176,22 @@ def check_weights(model: nn.Module) -> None:
 
 def check_pattern(model: nn.Module, sparsity: Pattern) -> None:
     """Refuse, by name, a layer whose width the pattern does not fit."""
+    require_pattern(sparsity)
     for name, layer in linear_layers(model):
         try:
             sparsity.mask(torch.zeros(1, layer.in_features))
         except ValueError as error:
             raise ValueError(f"sparsity {sparsity} does not fit {name}: {error}") from error
+
+
+def check_bits_fit(model: nn.Module, bits: int) -> None:
+    """Refuse, by name, a layer with fewer weights in a row than the table of ``bits`` has values."""
+    for name, layer in linear_layers(model):
+        if 2**bits > layer.in_features:
+            raise ValueError(
+                f"bits={bits} makes tables of {2**bits} values, more than the {layer.in_features} weights in a row of "
+                f"{name}: take fewer bits"
+            )
 
 
 def check_positions(model: nn.Module, length: int) -> None:

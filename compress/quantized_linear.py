@@ -131,6 +131,11 @@ class LookupLinear(nn.Module):
         return y.view(*x.shape[:-1], self.out_features)
 
     @property
+    def codes(self) -> Tensor:
+        """The (m, n) codes, uint8."""
+        return unpack(self.qweight, self.bits, self.in_features)
+
+    @property
     def weights(self) -> Tensor:
         """(m, n) dense weights, of the dtype of the codebook."""
         return torch.cat([tile for _, tile in _tiles(self)])

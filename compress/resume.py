@@ -2,7 +2,8 @@
 
 The folder holds ``manifest.json``, the settings of the run and their SHA-256, and one safetensors file for every
 finished block: its weights as stored, under their names in the state dict, with the reports of its layers in the
-metadata.  Every file is written under another name, flushed to the disk and renamed: it is whole or not there.
+metadata; and what else the end of the run asks for, such as the codes of a quantized layer, which then need not be in
+memory before.  Every file is written under another name, flushed to the disk and renamed: it is whole or not there.
 
 A run that goes on ends with the same bytes as one that was never interrupted, if both compute on the same kind of
 processor with the same number of threads: finished blocks are written into the dense model as the walk comes by, and
@@ -19,7 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +29,13 @@ from torch import Tensor, nn
 from .layer_problem import LayerProblem
 from .layerwise import Correction, Stage, walk
 from .models import decoder_blocks, layers_per_block
-from .report import LayerReport, compress_stage, progress_bar, write_json
+from .report import LayerReport, Write, compress_stage, progress_bar, write_json, write_weights
+
+if TYPE_CHECKING:
+    from .structured import UnitReport
 
 MANIFEST = "manifest.json"
+OTHER = "other:"  # what the names of tensors begin with that are no weights of the dense model
 PACKAGES = ("optsci", "torch", "transformers")
 
 
@@ -60,12 +66,19 @@ class Shards(Mapping[int, Mapping[str, Tensor]]):
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {"sha256": _fingerprint(settings), "settings": settings})
 
-    def write(self, index: int, weights: Mapping[str, Tensor], reports: Iterable[LayerReport]) -> None:
-        """Keep a finished block."""
+    def write(
+        self,
+        index: int,
+        weights: Mapping[str, Tensor],
+        reports: Iterable[LayerReport | UnitReport],
+        others: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> None:
+        """Keep a finished block: its weights, which the walk will write, and other tensors for the end of the run."""
         from safetensors.torch import save
 
         metadata = {"reports": json.dumps([asdict(report) for report in reports])}
-        content = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+        tensors = {**weights, **{OTHER + name: tensor for name, tensor in others.items()}}
+        content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         part = self._path(index).with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:
             file.write(save(content, metadata))
@@ -73,17 +86,23 @@ class Shards(Mapping[int, Mapping[str, Tensor]]):
             os.fsync(file.fileno())
         part.replace(self._path(index))
 
-    def reports(self, index: int) -> list[LayerReport]:
-        """What happened to the layers of a finished block."""
+    def reports(self, index: int) -> list[dict[str, Any]]:
+        """What happened to the layers of a finished block: the fields of their reports."""
         with self._open(index) as file:
-            content = json.loads(file.metadata()["reports"])
-        return [LayerReport(**{**layer, "shape": tuple(layer["shape"])}) for layer in content]
+            return list(json.loads(file.metadata()["reports"]))
+
+    def others(self, index: int) -> dict[str, Tensor]:
+        """The tensors of a finished block that are kept beside its weights."""
+        with self._open(index) as file:
+            names = [name for name in file.keys() if name.startswith(OTHER)]  # noqa: SIM118 - no mapping
+            return {name.removeprefix(OTHER): file.get_tensor(name) for name in names}
 
     def __getitem__(self, index: int) -> Mapping[str, Tensor]:
         if not self._path(index).is_file():
             raise KeyError(index)
         with self._open(index) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            names = [name for name in file.keys() if not name.startswith(OTHER)]  # noqa: SIM118 - no mapping
+            return {name: file.get_tensor(name) for name in names}
 
     def __contains__(self, index: object) -> bool:
         return isinstance(index, int) and self._path(index).is_file()
@@ -125,10 +144,11 @@ class Shards(Mapping[int, Mapping[str, Tensor]]):
 def compress_resumable(
     model: nn.Module,
     tokens: Tensor,
-    solver: Callable[[LayerProblem], Tensor],
+    solver: Callable[[LayerProblem], Any],
     folder: str | Path,
     *,
     settings: Mapping[str, Any],
+    write: Write = write_weights,
     correction: Correction = Correction.NONE,
     blocks: int | None = None,
     device: torch.device | None = None,
@@ -143,11 +163,14 @@ def compress_resumable(
     Args:
         model: dense, changed in place.
         tokens: (samples, length) calibration tokens.
-        solver: ``problem -> weights``.
+        solver: ``problem -> weights``, or to whatever ``write`` takes.
         folder: the work folder; kept afterwards.
         settings: whatever says which solver this is, with its options, as JSON; other settings are refused in a folder
             that was begun with these.  Weights and configuration of the model, tokens, correction, number of blocks
             and versions of the packages are added here.
+        write: puts the result of the solver into its layer, and returns the tensors to keep beside the weights:
+            :func:`write_packed <optsci.compress.packed_model.write_packed>` for a solver that returns
+            :class:`Quantized <optsci.compress.codebook.Quantized>`.
         correction: see :class:`Correction <optsci.compress.layerwise.Correction>`.
         blocks: only the first so many decoder blocks.
         device: where to compute; see :func:`walk <optsci.compress.layerwise.walk>`.
@@ -164,22 +187,31 @@ def compress_resumable(
     stages = walk(model, tokens, correction=correction, blocks=blocks, finished=shards, device=device, store=store)
     shards.claim(all_settings(model, tokens, settings, correction=correction, blocks=count))
     todo = sum(index not in shards for index in range(count))
-    solve_blocks(progress_bar(stages, todo * layers_per_block(model), shown=progress), solver, shards, model)
-    return [report for index in range(count) for report in shards.reports(index)]
+    solve_blocks(progress_bar(stages, todo * layers_per_block(model), shown=progress), solver, write, shards, model)
+    return layer_reports(shards, count)
 
 
 def solve_blocks(
-    stages: Iterable[Stage], solver: Callable[[LayerProblem], Tensor], shards: Shards, model: nn.Module
+    stages: Iterable[Stage], solver: Callable[[LayerProblem], Any], write: Write, shards: Shards, model: nn.Module
 ) -> None:
     """Solve all stages and keep every block when its last layer is written."""
     weights: dict[str, Tensor] = {}
+    others: dict[str, Tensor] = {}
     reports: list[LayerReport] = []
     for stage in stages:
-        reports.append(compress_stage(stage, solver))
+        report, kept = compress_stage(stage, solver, write)
+        reports.append(report)
         weights[f"{stage.name}.weight"] = stage.layer.weight
+        others.update(kept)
         if len(reports) == layers_per_block(model):
-            shards.write(stage.block, weights, reports)
-            weights, reports = {}, []
+            shards.write(stage.block, weights, reports, others)
+            weights, others, reports = {}, {}, []
+
+
+def layer_reports(shards: Shards, count: int) -> list[LayerReport]:
+    """The reports of the first ``count`` blocks, all of them finished."""
+    layers = (layer for index in range(count) for layer in shards.reports(index))
+    return [LayerReport(**{**layer, "shape": tuple(layer["shape"])}) for layer in layers]
 
 
 def all_settings(

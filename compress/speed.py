@@ -1,16 +1,22 @@
-"""How fast a language model reads and writes, and how much memory its weights take."""
+"""How fast a language model reads and writes, and how much memory it takes."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .evaluate import evaluation_mode
 from .models import check_positions, check_vocabulary
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # of Linux
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,55 @@ def speed(model: nn.Module, tokens: Tensor, *, decoded: int = 16, repeats: int =
 def bytes_in_memory(model: nn.Module) -> int:
     """Size of all parameters and buffers, shared ones once."""
     return sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+
+
+def memory_in_use(device: torch.device) -> int | None:
+    """Bytes in use: of a CUDA device what torch has allocated there, of the CPU the resident set of this process.
+
+    None where that is not known: of the CPU on other systems than Linux, and of other devices.
+
+    The resident set is all of the process, libraries and what earlier work left behind included, and of files mapped
+    into memory, such as safetensors, what was read so far: after loading a model it says little about it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _status("VmRSS") if device.type == "cpu" else None
+
+
+def peak_memory(run: Callable[[], T], device: torch.device) -> tuple[T, int | None]:
+    """The result of ``run()``, and the most bytes in use meanwhile, as :func:`memory_in_use` counts them.
+
+    Peaks before the call do not count: it begins by setting the system's record of the peak to what is in use.  None
+    where that cannot be done.
+
+    >>> import torch
+    >>> total, peak = peak_memory(lambda: torch.ones(100).sum().item(), torch.device("cpu"))
+    >>> total
+    100.0
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        result = run()
+        return result, torch.cuda.max_memory_allocated(device)
+    known = device.type == "cpu" and _forget_peak()
+    result = run()
+    return result, _status("VmHWM") if known else None
+
+
+def _status(key: str) -> int | None:
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{key}:")), None)
+
+
+def _forget_peak() -> bool:
+    try:
+        CLEAR.write_text("5")  # see proc(5)
+    except OSError:
+        return False
+    return True
 
 
 def _now(device: torch.device) -> float:

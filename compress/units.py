@@ -21,7 +21,7 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from .models import Units, decoder_blocks, family, linear, linear_layers
+from .models import Units, decoder_blocks, family, linear, linear_layers, write_parameter
 
 
 def keep_largest(scores: Tensor, count: int) -> Tensor:
@@ -118,11 +118,9 @@ def remove_units(block: nn.Module, units: Units, kept: Tensor, weights: Tensor |
     if not weights.isfinite().all():
         raise ValueError(f"weights for {units.reader} hold a NaN or an infinity as {weights.dtype}")
     for name in units.rows:
-        layer = linear(block, name)
-        _replace(layer, layer.weight[kept])
-        if layer.bias is not None:
-            layer.bias = nn.Parameter(layer.bias[kept], requires_grad=layer.bias.requires_grad)
-    _replace(reader, weights)
+        for kind, parameter in list(linear(block, name).named_parameters()):
+            write_parameter(block, f"{name}.{kind}", parameter[kept])
+    write_parameter(block, f"{units.reader}.weight", weights)
 
 
 @torch.no_grad()
@@ -157,8 +155,3 @@ def check_kept(kept: Tensor, width: int) -> Tensor:
     if not fits or kept[0] < 0 or kept[-1] >= width or bool((kept.diff() <= 0).any()):
         raise ValueError(f"kept must be ascending indices (k,) in 0..{width - 1}, got {kept!r}")
     return kept
-
-
-def _replace(layer: nn.Linear, weight: Tensor) -> None:
-    layer.weight = nn.Parameter(weight.contiguous(), requires_grad=layer.weight.requires_grad)
-    layer.out_features, layer.in_features = weight.shape

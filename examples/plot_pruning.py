@@ -21,9 +21,9 @@ from optsci.compress.sample import Bytes, moby_dick, train_tiny_model
 # %%
 # The model, calibration tokens from the first 80 % of the text, test windows from its last 20 %.
 first, last = moby_dick()
-model = train_tiny_model(first, steps=300)
-tokens = calibration(first, Bytes(), samples=16, length=256, seed=0)  # (16, 256)
-test = windows(encode(last, Bytes()), length=256, limit=40)
+model = train_tiny_model(first, steps=150, samples=4, initializer_range=0.08)
+tokens = calibration(first, Bytes(), samples=8, length=256, seed=0)  # (8, 256)
+test = windows(encode(last, Bytes()), length=256, limit=20)
 dense = perplexity(model, test)
 print(f"dense perplexity {dense:.3f} per byte")
 

@@ -179,8 +179,8 @@ def labels(
     mean = (sums[:, :, 0] * sums[:, :, 1]).sum(1) / number
     squares = (sums[:, :, 2] + sums[:, :, 0] * (sums[:, :, 1] - mean[:, None]) ** 2).sum(1)
     stderr = np.sqrt(squares / (number - 1) / number)
-    columns = (torch.from_numpy(column).unsqueeze(1) for column in (mean, stderr, capped / paths))
-    return Labels(x, *columns, paths=paths, method=str(method))
+    columns = [torch.from_numpy(column).unsqueeze(1) for column in (mean, stderr, capped / paths)]
+    return Labels(x, columns[0], columns[1], columns[2], paths, str(method))
 
 
 def check_points(problem: Problem, x: Tensor) -> None:
@@ -247,8 +247,10 @@ def _run(
 ) -> np.ndarray:
     """Number, mean, squared deviations and broken-off paths of every chunk between two numbers of paths."""
     values, status = np.empty(last - first), np.empty(last - first, np.int8)
-    run = _euler if isinstance(method, EulerMaruyama) else _spheres
-    run(problem, starts, paths, method, seed, first, values, status)
+    if isinstance(method, EulerMaruyama):
+        _euler(problem, starts, paths, method, seed, first, values, status)
+    else:
+        _spheres(problem, starts, paths, method, seed, first, values, status)
     if (status == 2).any():
         number = first + int(np.argmax(status == 2))
         raise ArithmeticError(

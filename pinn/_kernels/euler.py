@@ -7,7 +7,7 @@ Lanes are the last axis, and the loops over them become vector instructions.  Wh
 lane by lane.
 """
 
-# mypy: disable-error-code="attr-defined"
+# mypy: disable-error-code="attr-defined, assignment"
 # (Numba changes what a decorated function takes, and infers the types.)
 
 import functools

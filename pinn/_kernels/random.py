@@ -8,6 +8,7 @@ vector instructions: logarithm, sine and cosine are polynomials in float32, fitt
 below 1e-7, are those of float32.
 """
 
+# mypy: disable-error-code="attr-defined, call-arg, var-annotated"
 # (Numba changes what a decorated function takes, and infers the types.)
 
 import numpy as np

@@ -12,8 +12,13 @@ from optsci.compress import (
     NM,
     LayerProblem,
     Unstructured,
+    admm_prune,
+    alps_prune,
+    check_pattern,
     fista_path_prune,
     fista_prune,
+    lambda_bisection,
+    lambda_path,
     magnitude,
     parse_sparsity,
     refit,
@@ -21,8 +26,17 @@ from optsci.compress import (
     sparsegpt,
     wanda,
 )
+from tiny_models import tiny
 
 PRUNERS = [magnitude, wanda, sparsegpt, fista_prune, fista_path_prune]
+
+
+def lambda_start(problem, *, sparsity):
+    return next(lambda_bisection(problem, problem.weight, sparsity=sparsity))
+
+
+def support_start(problem, *, sparsity):
+    return next(lambda_path(problem, problem.weight, sparsity=sparsity))
 
 
 @pytest.mark.parametrize("prune", PRUNERS)
@@ -203,6 +217,25 @@ def test_sparsity_is_read_as_people_write_it(text, value):
 def test_bad_sparsity_is_a_sentence(text):
     with pytest.raises(ValueError, match=f"sparsity must be .* got '{text}'"):
         parse_sparsity(text)
+
+
+@pytest.mark.parametrize(
+    "prune", [magnitude, wanda, fista_prune, fista_path_prune, alps_prune, admm_prune, lambda_start, support_start]
+)
+@pytest.mark.parametrize(
+    ("sparsity", "meant"),
+    [(0.5, r"Unstructured\(0\.5\), got 0\.5"), ("2:4", r".* or NM\(2, 4\), got '2:4'"), (NM, r".*, got <class .*NM'>")],
+)
+def test_what_is_no_pattern_is_a_sentence(prune, sparsity, meant):
+    with pytest.raises(TypeError, match=f"sparsity must be a pattern, such as {meant}"):
+        prune(layer(4, 8)[0], sparsity=sparsity)
+
+
+def test_a_bare_fraction_is_a_sentence_for_sparsegpt_and_models():
+    with pytest.raises(TypeError, match=r"sparsity must be Unstructured or NM: .*, got 0\.5"):
+        sparsegpt(layer(4, 8)[0], sparsity=0.5)
+    with pytest.raises(TypeError, match=r"sparsity must be a pattern, such as Unstructured\(0\.5\), got 0\.5"):
+        check_pattern(tiny("llama"), 0.5)
 
 
 def test_pattern_that_does_not_fit_is_a_sentence():

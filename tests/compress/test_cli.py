@@ -1,9 +1,12 @@
 """The command line, in its own process where that matters: what it writes, and one sentence for every bad input."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import pytest
@@ -34,6 +37,7 @@ def rows_are_equal(folder):
         (),
         ("--prune", "wanda", "--no-refit"),
         ("--prune", "alps"),
+        ("--prune", "admm"),
         ("--sparsity", "2:4", "--correction", "within-block"),
         ("--prune", "magnitude", "--no-refit", "--whole-matrix"),
     ],
@@ -50,6 +54,7 @@ def test_compress_then_evaluate(model, text, tmp_path, options):
         "tokenizer.json",
         "compression.json",
         "compression.png",
+        "sparsity.png",
     } <= names
     assert not any(name.endswith((".bin", ".pt")) for name in names)
     report = json.loads((tmp_path / "out" / "compression.json").read_text())
@@ -145,7 +150,7 @@ def test_a_damaged_checkpoint_is_one_sentence(model, text, tmp_path):
 def test_layers_that_are_not_linear_are_one_sentence(model, text, tmp_path, monkeypatch):
     quantized = tiny("llama")
     quantized.model.layers[0].mlp.up_proj = torch.nn.Identity()
-    monkeypatch.setattr("optsci.compress.load_model", lambda *_, **__: quantized)
+    monkeypatch.setattr("optsci.compress.commands.run.load_model", lambda *_, **__: quantized)
     result = run("compress", model, tmp_path / "out", "--text", text, "--length", 32)
     assert result.exit_code == 2
     assert "mlp.up_proj is a Identity" in result.output
@@ -204,7 +209,9 @@ def test_an_interrupted_run_goes_on(model, text, tmp_path, monkeypatch):
         return c.magnitude(problem, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("optsci.compress.wanda", fail)  # another result in block 0, to tell who solved it
+        patch.setattr(
+            "optsci.compress.commands.pruning.wanda", fail
+        )  # another result in block 0, to tell who solved it
         assert run("compress", model, tmp_path / "out", *small).exit_code != 0
     assert {p.name for p in (tmp_path / "out.partial").iterdir()} == {"manifest.json", "block-00000.safetensors"}
     assert not (tmp_path / "out").exists()
@@ -245,6 +252,10 @@ def test_evaluate_before_and_after(model, text, tmp_path):
     assert "MB in memory, 0.07 MB on disk" in before
     assert "torch.bfloat16" in after
     assert "MB in memory, 0.04 MB on disk" in after
+    if os.access("/proc/self/clear_refs", os.W_OK):
+        for said in (before, after):
+            held = re.search(r"memory of the process: (\d+) MB before loading, at most (\d+) MB while reading", said)
+            assert 0 < int(held[1]) <= int(held[2]) + 20
 
 
 def test_models_with_different_tokenizers_are_not_compared(model, text, tmp_path):
@@ -285,6 +296,7 @@ def test_quantize_packed_and_dense_are_the_same_model(model, text, tmp_path, met
     assert packed.exit_code == 0, packed.output
     assert dense.exit_code == 0, dense.output
     assert "14 layers of 3 bits" in packed.output
+    assert (tmp_path / "a" / "codes.png").is_file()
     assert json.loads((tmp_path / "a" / "config.json").read_text())["quantization_config"]["quant_method"]
     weight = load_file(tmp_path / "b" / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
     if method != "ganq-star":
@@ -295,6 +307,47 @@ def test_quantize_packed_and_dense_are_the_same_model(model, text, tmp_path, met
     torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
 
 
+def test_outliers_are_a_share_of_the_weights(model, text, tmp_path):
+    """Those strictly beyond the quantiles of their row: of 32 weights one above and two below, of 48 two and three."""
+    options = ("--text", text, "--samples", 4, "--length", 32, "--method", "ganq-star", "--outliers", 0.1)
+    assert run("quantize", model, tmp_path / "out", *options).exit_code == 0
+    layers = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]["layers"]
+    assert layers["model.layers.0.self_attn.q_proj"]["outliers"] == 32 * 3
+    assert layers["model.layers.0.mlp.down_proj"]["outliers"] == 32 * 5
+    assert json.loads((tmp_path / "out" / "compression.json").read_text())["settings"]["outliers"] == 0.1
+
+
+@pytest.mark.parametrize("command", ["compress", "quantize", "prune-units"])
+def test_a_model_without_blocks_is_one_sentence(command, model, text, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "empty")
+    tiny("llama", blocks=0).save_pretrained(folder)
+    result = run(command, folder, tmp_path / "out", "--text", text, "--samples", 2, "--length", 16)
+    assert result.exit_code == 2
+    assert result.output.endswith("optsci: model has no decoder blocks: there is nothing to compress\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_quantized_model_is_not_quantized_again(model, text, tmp_path):
+    options = ("--text", text, "--samples", 2, "--length", 16, "--method", "round")
+    assert run("quantize", model, tmp_path / "once", *options).exit_code == 0
+    result = run("quantize", tmp_path / "once", tmp_path / "twice", *options)
+    assert result.exit_code == 2
+    assert "self_attn.q_proj is a LookupLinear; only torch.nn.Linear can be compressed" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["once"]
+
+
+def test_neurons_are_removed_by_one_process(model, text, tmp_path, monkeypatch):
+    @contextmanager
+    def of_two(device):
+        yield 0, 2
+
+    monkeypatch.setattr("optsci.compress.commands.run.process_group", of_two)
+    result = run("prune-units", model, tmp_path / "out", "--text", text, "--samples", 2, "--length", 16)
+    assert result.exit_code == 2
+    assert "optsci: prune-units runs in one process" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -302,6 +355,17 @@ def test_quantize_packed_and_dense_are_the_same_model(model, text, tmp_path, met
         (("quantize", "--bits", 9), "--bits"),
         (("quantize", "--bits", 5), "--bits 5 cannot be packed: take one of 2, 3, 4, 8, or --no-pack"),
         (("quantize", "--device", "nowhere"), "--device 'nowhere' cannot be used here"),
+        (
+            ("quantize", "--outliers", 0.01),
+            "--outliers 0.01 needs --method ganq-star: ganq keeps no weights apart",
+        ),
+        (("quantize", "--outliers", 0.0, "--method", "gptq"), "--outliers 0.0 needs --method ganq-star"),
+        (("quantize", "--outliers", 1, "--method", "ganq-star"), "outliers must lie in [0, 1): a share of the weights"),
+        (("quantize", "--outliers", "nan", "--method", "ganq-star"), "outliers must lie in [0, 1)"),
+        (
+            ("quantize", "--bits", 8),
+            "bits=8 makes tables of 256 values, more than the 32 weights in a row of model.layers.0.self_attn.q_proj",
+        ),
     ],
 )
 def test_bad_options_of_the_other_commands(model, text, tmp_path, arguments, sentence):

@@ -37,15 +37,16 @@ def one_thread():
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_write_the_bytes_of_one(model, text, tmp_path):
+@pytest.mark.parametrize("command", ["compress", "quantize"])
+def test_two_processes_write_the_bytes_of_one(command, model, text, tmp_path):
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "optsci")
     options = ("--text", text, "--samples", 4, "--length", 32, "--correction", "within-block")
     log = tmp_path / "log"
-    two = start(*torchrun, "compress", model, tmp_path / "two", *options, log=log)
-    one = CliRunner().invoke(app, [str(part) for part in ("compress", model, tmp_path / "one", *options)])
+    two = start(*torchrun, command, model, tmp_path / "two", *options, log=log)
+    one = CliRunner().invoke(app, [str(part) for part in (command, model, tmp_path / "one", *options)])
     assert one.exit_code == 0, one.output
     assert two.wait() == 0, log.read_text()
-    assert log.read_text().count("14 layers, ") == 1
+    assert log.read_text().count(": 14 layers") == 1
     assert files(tmp_path / "two") == files(tmp_path / "one")
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "log"}
 

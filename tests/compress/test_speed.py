@@ -1,10 +1,16 @@
 """Speed and size of models."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
-from optsci.compress import bytes_in_memory, bytes_on_disk, speed
+from optsci.compress import bytes_in_memory, bytes_on_disk, memory_in_use, peak_memory, speed
 from tiny_models import TINY, tiny, tiny_tokens
+
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("family", TINY)
@@ -46,6 +52,42 @@ def test_sizes(tmp_path):
     assert bytes_on_disk("owner/name") is None
     (tmp_path / "model.gguf").write_bytes(b"12345")
     assert bytes_on_disk(tmp_path / "model.gguf") == 5
+
+
+def grab(megabytes, device=CPU):
+    """The most memory in use beyond what was in use before, in MB, where so much is taken and given back."""
+    before = memory_in_use(device)
+    total, peak = peak_memory(lambda: torch.ones(megabytes, 1_000_000 // 4, device=device).sum().item(), device)
+    assert total == megabytes * 250_000
+    return (peak - before) / 1e6
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system keeps no peak to reset")
+def test_the_peak_is_that_of_the_call():
+    assert grab(200) == pytest.approx(200, abs=20)
+    assert grab(1) < 20  # the peak before is forgotten
+    before = memory_in_use(CPU)
+    held = torch.ones(200, 250_000)
+    assert (memory_in_use(CPU) - before) / 1e6 == pytest.approx(200, abs=20)
+    assert grab(100) == pytest.approx(100, abs=20)
+    del held
+
+
+@pytest.mark.gpu
+def test_the_peak_on_a_gpu_is_what_torch_allocated():
+    device = torch.device("cuda")
+    assert grab(200, device) == pytest.approx(200, abs=3)
+    assert grab(1, device) == pytest.approx(1, abs=3)
+
+
+def test_where_memory_is_not_known_the_result_still_comes(monkeypatch):
+    assert memory_in_use(torch.device("meta")) is None
+    assert peak_memory(lambda: 3, torch.device("meta")) == (3, None)
+    module = sys.modules["optsci.compress.speed"]
+    monkeypatch.setattr(module, "CLEAR", Path("/nowhere/clear_refs"))
+    assert peak_memory(lambda: 3, CPU) == (3, None)
+    monkeypatch.setattr(module, "STATUS", Path("/nowhere/status"))
+    assert memory_in_use(CPU) is None
 
 
 def test_bad_arguments_are_sentences():

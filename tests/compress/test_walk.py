@@ -14,6 +14,7 @@ from optsci.compress import (
     check_pattern,
     compress_model,
     fista_path_prune,
+    ganq_quantize,
     linear_layers,
     load_model,
     magnitude,
@@ -22,6 +23,7 @@ from optsci.compress import (
     wanda,
     whole_folder,
 )
+from optsci.compress.models import check_bits_fit, write_parameter
 from tiny_models import TINY, tiny, tiny_tokens
 
 
@@ -189,6 +191,47 @@ def test_activations_that_are_not_finite_are_refused_by_name():
 def test_pattern_that_does_not_fit_names_the_layer():
     with pytest.raises(ValueError, match=r"model\.layers\.0\.self_attn\.q_proj"):
         check_pattern(tiny("llama"), NM(2, 5))
+
+
+def test_a_solver_that_returns_no_weights_is_a_sentence():
+    model, tokens = tiny("llama"), tiny_tokens()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(
+        TypeError,
+        match=r"^weights for model\.layers\.0\.self_attn\.q_proj must be a tensor \(m, n\), got a Quantized: give its",
+    ):
+        compress_model(model, tokens, ganq_quantize)
+    with pytest.raises(TypeError, match=r"must be a tensor \(m, n\), got a ndarray$"):
+        compress_model(model, tokens, lambda problem: problem.weight.numpy())
+    torch.testing.assert_close(dict(model.state_dict()), dict(before), rtol=0, atol=0)
+
+
+def test_a_parameter_is_written_as_it_is_or_makes_the_layer_narrower():
+    model = tiny("opt")
+    layer = model.model.decoder.layers[0].fc1
+    parameter, value = layer.weight, torch.ones(48, 32, dtype=torch.float64)
+    write_parameter(model, "model.decoder.layers.0.fc1.weight", value)
+    assert layer.weight is parameter
+    assert (parameter == 1).all()
+    narrow = torch.arange(40.0, dtype=torch.float64)
+    layer.bias.requires_grad_(False)
+    write_parameter(model, "model.decoder.layers.0.fc1.bias", narrow)
+    write_parameter(model, "model.decoder.layers.0.fc1.weight", value[:40])
+    assert (layer.out_features, layer.in_features) == layer.weight.shape == (40, 32)
+    assert layer.weight.dtype == layer.bias.dtype == torch.float32
+    assert layer.bias.tolist() == narrow.tolist()
+    assert layer.weight.requires_grad
+    assert not layer.bias.requires_grad
+    narrow.zero_()
+    assert layer.bias[-1] == 39  # a copy
+    with pytest.raises(TypeError, match="is a LayerNorm; only"):
+        write_parameter(model, "model.decoder.layers.0.final_layer_norm.weight", torch.ones(3))
+
+
+def test_a_table_larger_than_a_row_is_refused_by_name():
+    check_bits_fit(tiny("llama"), 5)
+    with pytest.raises(ValueError, match=r"bits=6 makes tables of 64 values, more than the 32 weights in a row of"):
+        check_bits_fit(tiny("llama"), 6)
 
 
 def test_bad_arguments_are_sentences():

@@ -1,0 +1,1 @@
+"""The commands of ``optsci`` that compress language models and measure them."""
