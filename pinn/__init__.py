@@ -1,4 +1,46 @@
-"""Partial differential equations: domains, Feynman-Kac labels, networks, losses. So far it is empty."""
+"""Partial differential equations: domains, elliptic problems, and labels by the formula of Feynman and Kac."""
 
 if __name__ != "optsci.pinn":
     raise ImportError(f"this folder is the package optsci.pinn; `import {__name__}` would make a second copy")
+
+from .balls import Annulus, Ball
+from .domain_algebra import Composition, Operation, difference, intersection, union
+from .domain_protocol import Domain, compiled
+from .domains import Box, HalfSpace, Interval, UnitSquare
+from .feynman_kac import EulerMaruyama, Exit, Labels, WalkOnSpheres, labels
+from .level_sets import LevelSet, Star
+from .polygons import Polygon, l_shape
+from .problems import MeanExitTime, Poisson, Problem, Schroedinger
+from .sampling import latin_hypercube, sobol, uniform
+
+__all__ = [
+    "Annulus",
+    "Ball",
+    "Box",
+    "Composition",
+    "Domain",
+    "EulerMaruyama",
+    "Exit",
+    "HalfSpace",
+    "Interval",
+    "Labels",
+    "LevelSet",
+    "MeanExitTime",
+    "Operation",
+    "Poisson",
+    "Polygon",
+    "Problem",
+    "Schroedinger",
+    "Star",
+    "UnitSquare",
+    "WalkOnSpheres",
+    "compiled",
+    "difference",
+    "intersection",
+    "l_shape",
+    "labels",
+    "latin_hypercube",
+    "sobol",
+    "uniform",
+    "union",
+]

@@ -1,0 +1,329 @@
+"""Euler-Maruyama paths to the boundary, LANES of them side by side, and what they collect on the way.
+
+Positions and increments are float32; what is summed over the steps of a path is float64.  A path that has ended is
+replaced by the next one, until every path is done: stopping earlier would prefer short paths.
+
+Lanes are the last axis, and the loops over them become vector instructions.  What is rare, the end of a path, is done
+lane by lane.
+"""
+
+# mypy: disable-error-code="attr-defined, assignment"
+# (Numba changes what a decorated function takes, and infers the types.)
+
+import functools
+
+import numpy as np
+from numba import njit
+
+from .random import FUSED, LANES, exp, log, next_bits_of, normals, seed_lane, unit
+
+NAIVE, SHIFT, BRIDGE = 0, 1, 2
+BETA = 0.5825971579390106  # -zeta(1/2) / sqrt(2 pi)
+DONE, CAPPED, BROKEN = 0, 1, 2  # how a path ended: at the boundary, after too many steps, with a number that is none
+NEVER = 2**62
+UNLIKELY = 20.0  # a bridge whose exit has a probability below exp(-20) is taken for one without
+
+
+@functools.lru_cache(maxsize=64)
+def euler_kernel(drift, diffusion, killing, source, boundary, distance, functions, matrix):
+    """The function that runs paths, for these coefficients.
+
+    Every coefficient is compiled by Numba, a function of x (d, lanes); `functions` says for (drift, diffusion, killing,
+    source, boundary) whether it varies.  One that does not is a number, given when the paths run, and costs nothing.
+    """
+    moves, spreads, kills, feeds, varies = functions
+
+    @njit(nogil=True, fastmath=FUSED)
+    def run(
+        starts, before, paths, constants, factor, walls, dt, exit_test, antithetic, steps, seed, first, values, status
+    ):
+        """Run the paths first, first + 1, …, one for every element of values.
+
+        starts: (points, d); path i begins at point i // paths.  before: (points, 3), distance, source and killing
+        there.  constants: source, killing and boundary value where they are numbers.  factor: lower triangular (d, d),
+        the square root of the diffusion matrix.  walls: (d or 0, 2), reflecting.
+        """
+        count, d = len(values), starts.shape[1]
+        fed, killed, paid = constants
+        short, root = np.float32(dt), np.float32(np.sqrt(dt))
+        x, new, noise = (
+            np.zeros((d, LANES), np.float32),
+            np.zeros((d, LANES), np.float32),
+            np.zeros((d, LANES), np.float32),
+        )
+        state, bits, sign = np.zeros((4, LANES), np.uint32), np.zeros(LANES, np.uint32), np.ones(LANES, np.float32)
+        near, speed = np.ones(LANES, np.float32), np.full(LANES, np.float32(factor[0, 0]))
+        root_of = np.zeros((d, d, LANES), np.float32)
+        for i in range(d):
+            for j in range(d):
+                root_of[i, j] = factor[i, j]
+        rate_old, gain_old = np.full(LANES, np.float32(killed)), np.full(LANES, np.float32(fed))
+        rate_new, gain_new = rate_old.copy(), gain_old.copy()
+        total, discount = np.zeros(LANES), np.ones(LANES, np.float32)
+        total_old, discount_old = total.copy(), discount.copy()
+        path, deadline = np.full(LANES, -1), np.full(LANES, NEVER)
+        event = np.zeros(LANES, np.bool_)
+        here = np.zeros((d, 1))
+
+        begun, left, now, soonest = 0, count, 0, 0
+        for lane in range(LANES):
+            number = first + min(begun, count - 1)
+            _begin(lane, number, paths, starts, before, seed, antithetic, x, near, gain_old, rate_old, state, sign)
+            if begun < count:
+                path[lane], deadline[lane] = begun, steps
+                begun += 1
+        while left > 0:
+            now += 1
+            normals(state, bits, noise)
+            if antithetic:
+                _times(noise, sign)
+            if matrix:
+                if spreads:
+                    _factorise(diffusion(x), root_of)
+                _mix(x, root_of, noise, root, new, speed)
+            else:
+                if spreads:
+                    _square_root(diffusion(x), speed)
+                _spread(x, speed, noise, root, new)
+            if moves:
+                _drift(drift(x), short, new)
+            if len(walls) > 0:
+                _fold(walls, new)
+            far = distance(new)
+            some = _near_boundary(far, near, speed, root, exit_test, event) or now >= soonest
+            if some:
+                total_old[:], discount_old[:] = total, discount
+            if feeds:
+                gain_new = source(new)
+            if kills:
+                rate_new = killing(new)
+            if kills or killed != 0:
+                _collect(gain_old, gain_new, rate_old, rate_new, dt, total, discount)
+            elif feeds:
+                _collect_undiminished(gain_old, gain_new, dt, total)
+            else:
+                total += dt * fed
+            if some:
+                soonest = NEVER
+                for lane in range(LANES):
+                    if path[lane] < 0:
+                        continue
+                    part, way = 0.0, 1.0  # of the step, of the way: until the exit
+                    if event[lane]:
+                        reach = root * speed[lane]
+                        if matrix and far[lane] > 0:
+                            for i in range(d):
+                                here[i, 0] = new[i, lane]
+                            reach = root * np.float32(_normal_speed(distance, here, root_of, lane))
+                        if not far[lane] > 0 or (exit_test == SHIFT and far[lane] <= np.float32(BETA) * reach):
+                            part = 1.0
+                        elif exit_test == BRIDGE:
+                            exponent = np.float32(-2) * far[lane] * near[lane] / (reach * reach)
+                            if log(unit(next_bits_of(state, lane))) < exponent:
+                                part, way = 0.5, near[lane] / (near[lane] + far[lane])
+                    if part > 0:
+                        value = total_old[lane] + part * dt * gain_old[lane] * discount_old[lane]
+                        remaining = discount_old[lane] * np.exp(-rate_old[lane] * part * dt)
+                        if varies:
+                            for i in range(d):
+                                here[i, 0] = x[i, lane] + way * (new[i, lane] - x[i, lane])
+                            project(distance, here)
+                            value += remaining * boundary(here)[0]
+                        else:
+                            value += remaining * paid
+                        values[path[lane]] = value
+                        status[path[lane]] = DONE if np.isfinite(value) and np.isfinite(far[lane]) else BROKEN
+                    elif now >= deadline[lane]:
+                        values[path[lane]], status[path[lane]] = total[lane], CAPPED
+                    else:
+                        soonest = min(soonest, deadline[lane])
+                        continue
+                    left -= 1
+                    path[lane], deadline[lane] = -1, NEVER
+                    if begun < count:
+                        path[lane], deadline[lane] = begun, now + steps
+                        soonest = min(soonest, deadline[lane])
+                        total[lane], discount[lane] = 0.0, 1
+                        number = first + begun
+                        _begin(
+                            lane,
+                            number,
+                            paths,
+                            starts,
+                            before,
+                            seed,
+                            antithetic,
+                            new,
+                            far,
+                            gain_new,
+                            rate_new,
+                            state,
+                            sign,
+                        )
+                        begun += 1
+            x, new = new, x
+            near[:] = far
+            if feeds:
+                gain_old[:] = gain_new
+            if kills:
+                rate_old[:] = rate_new
+
+    return run
+
+
+@njit(cache=True)
+def _begin(lane, number, paths, starts, before, seed, antithetic, x, near, gain, rate, state, sign):
+    """Put a path into a lane; the two of an antithetic pair have the same random numbers, with either sign."""
+    point = number // paths
+    for i in range(len(x)):
+        x[i, lane] = starts[point, i]
+    near[lane], gain[lane], rate[lane] = before[point, 0], before[point, 1], before[point, 2]
+    if antithetic:
+        sign[lane] = 1 - 2 * (number % 2)
+        number //= 2
+    seed_lane(state, lane, seed, number)
+
+
+@njit(cache=True)
+def _times(noise, sign):
+    for i in range(len(noise)):
+        for lane in range(LANES):
+            noise[i, lane] *= sign[lane]
+
+
+@njit(cache=True)
+def _square_root(spread, speed):
+    for lane in range(LANES):
+        speed[lane] = np.sqrt(np.float32(spread[lane]))
+
+
+@njit(cache=True, fastmath=FUSED)
+def _spread(x, speed, noise, root, new):
+    for i in range(len(x)):
+        for lane in range(LANES):
+            new[i, lane] = x[i, lane] + root * speed[lane] * noise[i, lane]
+
+
+@njit(cache=True, fastmath=FUSED)
+def _mix(x, root_of, noise, root, new, speed):
+    """The step of correlated noise; the speed is a bound of the normal one, the Frobenius norm of sigma."""
+    d = len(x)
+    speed[:] = 0
+    for i in range(d):
+        new[i] = 0
+        for j in range(i + 1):
+            for lane in range(LANES):
+                one = root_of[i, j, lane]
+                new[i, lane] += one * noise[j, lane]
+                speed[lane] += one * one
+        for lane in range(LANES):
+            new[i, lane] = x[i, lane] + root * new[i, lane]
+    for lane in range(LANES):
+        speed[lane] = np.sqrt(speed[lane])
+
+
+@njit(cache=True, fastmath=FUSED)
+def _drift(velocity, short, new):
+    for i in range(len(new)):
+        for lane in range(LANES):
+            new[i, lane] += short * np.float32(velocity[i, lane])
+
+
+@njit(cache=True)
+def _fold(walls, new):
+    for i in range(len(walls)):
+        low, high = np.float32(walls[i, 0]), np.float32(walls[i, 1])
+        for lane in range(LANES):
+            place = new[i, lane]
+            place = low + (low - place) if place < low else place
+            new[i, lane] = high - (place - high) if place > high else place
+
+
+@njit(cache=True)
+def _near_boundary(far, near, speed, root, exit_test, event):
+    """Mark the lanes whose path may have ended in this step, NaN included; whether there are any."""
+    marked = 0
+    for lane in range(LANES):
+        reach = root * speed[lane]
+        if exit_test == SHIFT:
+            safe = far[lane] > np.float32(BETA) * reach
+        elif exit_test == BRIDGE:
+            safe = (far[lane] > 0) & (far[lane] * near[lane] > np.float32(UNLIKELY / 2) * reach * reach)
+        else:
+            safe = far[lane] > 0
+        event[lane] = not safe
+        marked += np.int32(not safe)
+    return marked > 0
+
+
+@njit(cache=True, fastmath=FUSED)
+def _collect(gain_old, gain_new, rate_old, rate_new, dt, total, discount):
+    half = np.float32(-0.5 * dt)
+    for lane in range(LANES):
+        after = discount[lane] * exp(half * (rate_old[lane] + np.float32(rate_new[lane])))
+        both = gain_old[lane] * discount[lane] + np.float32(gain_new[lane]) * after
+        total[lane] += 0.5 * dt * np.float64(both)
+        discount[lane] = after
+
+
+@njit(cache=True, fastmath=FUSED)
+def _collect_undiminished(gain_old, gain_new, dt, total):
+    for lane in range(LANES):
+        total[lane] += 0.5 * dt * np.float64(gain_old[lane] + np.float32(gain_new[lane]))
+
+
+@njit(cache=True, fastmath=FUSED)
+def _factorise(matrices, out):
+    """Lower Cholesky factors of (d, d, LANES) symmetric matrices."""
+    d = len(out)
+    for j in range(d):
+        for i in range(j, d):
+            for lane in range(LANES):
+                value = np.float32(matrices[i, j, lane])
+                for k in range(j):
+                    value -= out[i, k, lane] * out[j, k, lane]
+                out[i, j, lane] = np.sqrt(value) if i == j else value / out[j, j, lane]
+
+
+@njit(cache=True)
+def gradient(distance, here, out):
+    """The gradient of the distance at one point (d, 1), by central differences."""
+    for i in range(len(here)):
+        place = here[i, 0]
+        h = 6e-6 * max(abs(place), 1.0)
+        here[i, 0] = place + h
+        above = distance(here)[0]
+        here[i, 0] = place - h
+        out[i] = (above - distance(here)[0]) / (2 * h)
+        here[i, 0] = place
+
+
+@njit(cache=True)
+def _normal_speed(distance, here, root_of, lane):
+    """The length of n' sigma, n the gradient of the distance."""
+    d = len(here)
+    normal = np.empty(d)
+    gradient(distance, here, normal)
+    squares = 0.0
+    for j in range(d):
+        one = 0.0
+        for i in range(j, d):
+            one += normal[i] * root_of[i, j, lane]
+        squares += one * one
+    return np.sqrt(squares)
+
+
+@njit(cache=True)
+def project(distance, here):
+    """Move a point (d, 1) to the boundary, along the gradient of the distance."""
+    normal = np.empty(len(here))
+    for _ in range(3):
+        far = distance(here)[0]
+        if abs(far) < 1e-9:
+            return
+        gradient(distance, here, normal)
+        length = 0.0
+        for i in range(len(here)):
+            length += normal[i] * normal[i]
+        for i in range(len(here)):
+            here[i, 0] -= far * normal[i] / max(length, 1e-12)
