@@ -197,6 +197,10 @@ def write_page() -> None:
                 rows.append((mean(values), row))
         if rows:
             sections.append("\n".join(lines + [line for _, line in sorted(rows, reverse=True)]))
+    means = {
+        (section, method): mean(run.perplexity for run in runs if (run.section, run.method) == (section, method))
+        for section, method in {(run.section, run.method) for run in runs}
+    }
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "numba"))
     page = f"""# SmolLM2-135M, compressed
 
@@ -207,11 +211,16 @@ SmolLM2-135M-Instruct.Q4_1, float32, all 30 blocks; embeddings and head stay den
 {WINDOWS} windows of {LENGTH} tokens of the last 20 %, each scored on its own, no special tokens; dense
 **{dense:.2f}**. Inputs of a layer come from the network compressed so far (`Correction.NONE`). Layer error:
 ‖V X\\* − W X\\*‖ / ‖W X\\*‖, mean over the layers, and over the seeds. Ranges are those over the seeds.
+FISTAPruner (robust) starts from the short ADMM, SPAP holds out a quarter of the windows for its recovery.
 
 **The "dense" model is itself a dequantised 4-bit model** (Q4_1: asymmetric, groups of 32): its perplexity is not that
 of the original SmolLM2, and perplexities on this text cannot be compared with published ones on other texts.
 
 {chr(10).join(section + chr(10) for section in sections)}
+## In short
+
+{chr(10).join(findings(means, dense))}
+
 Solver seconds: on {os.cpu_count()} cores ({platform.machine()}), shared with other work, without the forward passes.
 Versions: optsci {optsci.__version__}, {versions}, Python {platform.python_version()}.
 """
@@ -219,6 +228,32 @@ Versions: optsci {optsci.__version__}, {versions}, Python {platform.python_versi
     part.write_text(page, encoding="utf-8")
     part.replace(HERE / "compression.md")
     print(page)
+
+
+def findings(means: dict[tuple[str, str], float], dense: float) -> list[str]:
+    """Sentences that compare the mean perplexities which are there."""
+    row, blocks, whole, two_four, _, four, three = methods()
+    fista, alps = "FISTAPruner (robust) + refit", "ALPS + refit"
+    said = [
+        f"- {method}: {means[row, method]:.2f} with the same number of zeros in every row, {means[whole, method]:.2f} "
+        "with zeros counted over the whole matrix, whose layer errors are smaller."
+        for method in (fista, alps)
+        if {(row, method), (whole, method)} <= means.keys()
+    ]
+    for section in (row, whole, two_four):
+        if {(section, fista), (section, alps)} <= means.keys():
+            difference = means[section, fista] - means[section, alps]
+            said.append(f"- {section}: {fista} is at {difference:+.2f} from {alps}.")
+    for section in (blocks, two_four):
+        if {(section, "SparseGPT"), (section, "SparseGPT + refit")} <= means.keys():
+            gain = means[section, "SparseGPT"] - means[section, "SparseGPT + refit"]
+            said.append(f"- {section}: the refit takes {gain:.2f} from SparseGPT's perplexity.")
+    for section in (four, three):
+        for method in ("GANQ", "GANQ* (0.5 % outliers)"):
+            if {(section, "GPTQ"), (section, method)} <= means.keys():
+                share = (means[section, method] - dense) / (means[section, "GPTQ"] - dense)
+                said.append(f"- {section}: {method} adds {share:.1%} of what GPTQ adds to the dense perplexity.")
+    return said
 
 
 if __name__ == "__main__":
