@@ -1,9 +1,10 @@
 """Runs that can be broken off: every finished decoder block is kept in a folder, and the next run goes on from there.
 
 The folder holds ``manifest.json``, the settings of the run and their SHA-256, and one safetensors file for every
-finished block: its weights as stored, under their names in the state dict, with the reports of its layers in the
-metadata; and what else the end of the run asks for, such as the codes of a quantized layer, which then need not be in
-memory before.  Every file is written under another name, flushed to the disk and renamed: it is whole or not there.
+finished block: its weights as stored, under their names in the state dict, with the reports of its layers and the
+SHA-256 of all tensors in the metadata; and what else the end of the run asks for, such as the codes of a quantized
+layer, which then need not be in memory before.  Every file is written under another name, flushed to the disk and
+renamed: it is whole or not there, and what has changed since is refused.
 
 A run that goes on ends with the same bytes as one that was never interrupted, if both compute on the same kind of
 processor with the same number of threads: finished blocks are written into the dense model as the walk comes by, and
@@ -62,6 +63,9 @@ class Shards(Mapping[int, Mapping[str, Tensor]]):
             self._check(path, settings)
             return
         if self.folder.exists() and any(item.suffix != ".part" for item in self.folder.iterdir()):
+            if path.is_file():  # of another process of this run, since we looked
+                self._check(path, settings)
+                return
             raise ValueError(f"{str(self.folder)!r} is no work folder: it holds other files, and no {MANIFEST}")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {"sha256": _fingerprint(settings), "settings": settings})
@@ -76,9 +80,9 @@ class Shards(Mapping[int, Mapping[str, Tensor]]):
         """Keep a finished block: its weights, which the walk will write, and other tensors for the end of the run."""
         from safetensors.torch import save
 
-        metadata = {"reports": json.dumps([asdict(report) for report in reports])}
         tensors = {**weights, **{OTHER + name: tensor for name, tensor in others.items()}}
         content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        metadata = {"reports": json.dumps([asdict(report) for report in reports]), "sha256": _content_hash(content)}
         part = self._path(index).with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:
             file.write(save(content, metadata))
@@ -93,16 +97,24 @@ class Shards(Mapping[int, Mapping[str, Tensor]]):
 
     def others(self, index: int) -> dict[str, Tensor]:
         """The tensors of a finished block that are kept beside its weights."""
-        with self._open(index) as file:
-            names = [name for name in file.keys() if name.startswith(OTHER)]  # noqa: SIM118 - no mapping
-            return {name.removeprefix(OTHER): file.get_tensor(name) for name in names}
+        tensors = self._read(index).items()
+        return {name.removeprefix(OTHER): tensor for name, tensor in tensors if name.startswith(OTHER)}
+
+    def remove(self) -> None:
+        """Remove what was written here; the folder, too, or a link to it, unless something else lies in it."""
+        for pattern in ("block-*", f"{MANIFEST}*"):
+            for path in self.folder.glob(pattern):
+                path.unlink()
+        folder = self.folder.resolve()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+            if self.folder.is_symlink():
+                self.folder.unlink()
 
     def __getitem__(self, index: int) -> Mapping[str, Tensor]:
         if not self._path(index).is_file():
             raise KeyError(index)
-        with self._open(index) as file:
-            names = [name for name in file.keys() if not name.startswith(OTHER)]  # noqa: SIM118 - no mapping
-            return {name: file.get_tensor(name) for name in names}
+        return {name: tensor for name, tensor in self._read(index).items() if not name.startswith(OTHER)}
 
     def __contains__(self, index: object) -> bool:
         return isinstance(index, int) and self._path(index).is_file()
@@ -126,6 +138,18 @@ class Shards(Mapping[int, Mapping[str, Tensor]]):
             raise ValueError(
                 f"{str(self._path(index))!r} cannot be read ({error}); delete it, and the block is solved again"
             ) from error
+
+    def _read(self, index: int) -> dict[str, Tensor]:
+        """All tensors of a finished block, refused where they are not those that were written."""
+        with self._open(index) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            written = (file.metadata() or {}).get("sha256")
+        if written != _content_hash(tensors):
+            raise ValueError(
+                f"{str(self._path(index))!r} does not hold what was written there; delete it, and the block is solved "
+                "again"
+            )
+        return tensors
 
     def _check(self, path: Path, settings: Mapping[str, Any]) -> None:
         try:
@@ -234,6 +258,11 @@ def all_settings(
 
 def _fingerprint(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _content_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Of tensors in whatever order a file has them."""
+    return _hash(dict(sorted(tensors.items())))
 
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:

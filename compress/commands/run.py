@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from ..files import check_out, load_model, load_tokenizer, whole_folder
 from ..layer_problem import LayerProblem
 from ..layerwise import Correction
 from ..report import LayerReport, Write, write_json, write_weights
-from ..resume import compress_resumable
+from ..resume import Shards, compress_resumable
 from .options import DType, checked_device, load, read_text, storage
 
 if TYPE_CHECKING:
@@ -117,4 +116,4 @@ def write_output(
         write_json(part / "compression.json", content)
         for name, figure in (figures or {}).items():
             figure.savefig(part / f"{name}.png", dpi=120)
-    shutil.rmtree(run.folder)
+    Shards(run.folder).remove()

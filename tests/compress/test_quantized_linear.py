@@ -154,6 +154,7 @@ def test_the_kernel_has_a_name():
     ("call", "message"),
     [
         (lambda: LookupLinear(3, 2, bits=4)(torch.ones(1, 4)), r"x must be \(..., 3\), got \(1, 4\)"),
+        (lambda: LookupLinear(3, 2, bits=4)(torch.tensor(1.0)), r"x must be \(..., 3\), got \(\)"),
         (lambda: LookupLinear(3, 2, bits=6), "bits must be one of 2, 3, 4, 8, got 6"),
         (
             lambda: LookupLinear.from_quantized(random_tables(2, 3, 4), torch.ones(3)),

@@ -3,6 +3,7 @@
 import json
 import weakref
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from optsci.compress import (
     compress_model,
     compress_resumable,
     fista_path_prune,
+    linear_layers,
     magnitude,
     walk,
     wanda,
@@ -135,6 +137,69 @@ def test_damage_is_one_sentence(tmp_path):
     (tmp_path / "work" / "manifest.json").unlink()
     with pytest.raises(ValueError, match=r"is no work folder: it holds other files, and no manifest\.json"):
         run(tiny("llama"), folder=tmp_path / "work")
+
+
+def flipped(content):
+    return content[:-5] + bytes([content[-5] ^ 0x40]) + content[-4:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        flipped,
+        lambda content: save({"a.weight": torch.zeros(2)}),
+        lambda content: save({"a.weight": torch.zeros(2)}, {"reports": "[]"}),
+        lambda content: content.replace(b"layers.1.mlp.up_proj", b"layers.0.mlp.up_proj"),
+    ],
+)
+def test_a_shard_that_can_be_read_but_has_changed_is_refused(change, tmp_path):
+    run = partial(compress_resumable, tokens=tiny_tokens(), solver=PRUNE, settings={}, folder=tmp_path)
+    run(tiny("llama"))
+    shard = tmp_path / "block-00001.safetensors"
+    before = shard.read_bytes()
+    shard.write_bytes(change(before))
+    assert shard.read_bytes() != before
+    with pytest.raises(ValueError, match=r"block-00001\.safetensors' does not hold what was written there; delete it"):
+        run(tiny("llama"))
+    shard.unlink()
+    run(tiny("llama"))
+    assert Shards(tmp_path)[1].keys() == {f"{name}.weight" for name, _ in linear_layers(tiny("llama")) if ".1." in name}
+
+
+def test_only_what_runs_have_written_is_removed(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "work").symlink_to("scratch")
+    for others in (["thesis.tex"], []):
+        shards = Shards(tmp_path / "work")
+        shards.claim({})
+        shards.write(0, {"a": torch.zeros(2)}, [])
+        (tmp_path / "work" / "block-00001.7.part").write_text("")  # of a process that was killed
+        for name in others:
+            (tmp_path / "work" / name).write_text("")
+        shards.remove()
+        assert [path.name for path in (tmp_path / "scratch").glob("*")] == others
+        for name in others:
+            (tmp_path / "work" / name).unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_may_claim_a_folder_at_once(tmp_path, monkeypatch):
+    Shards(tmp_path).claim({"bits": 4})
+    for settings in ({"bits": 4}, {"bits": 3}):
+        looks, is_file = [], Path.is_file
+
+        def seen_late(path, looks=looks, is_file=is_file):
+            looks.append(path)
+            return len(looks) > 1 and is_file(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "is_file", seen_late)
+            if settings["bits"] == 4:
+                Shards(tmp_path).claim(settings)
+            else:
+                with pytest.raises(ValueError, match="bits was 4 there and is 3 now"):
+                    Shards(tmp_path).claim(settings)
+        assert len(looks) == 2
 
 
 @pytest.mark.parametrize("correction", Correction)

@@ -117,6 +117,17 @@ def test_a_run_that_was_broken_off_ends_with_the_same_files(name, model, text, t
     assert {path.name for path in tmp_path.iterdir()} == {"out", "whole"}
 
 
+def test_what_else_lies_in_the_work_folder_is_kept(model, text, tmp_path, monkeypatch):
+    small = ("--text", text, *SMALL, "--method", "gptq")
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{COMMANDS}.quantizing.gptq", watched(None, [], stop="layers.0"))
+        assert run("quantize", model, tmp_path / "out", *small).exit_code != 0
+    assert run("quantize", model, tmp_path / "out.partial" / "inner", *small).exit_code == 0
+    assert run("quantize", model, tmp_path / "out", *small, "--resume").exit_code == 0
+    assert {path.name for path in (tmp_path / "out.partial").iterdir()} == {"inner"}
+    assert files(tmp_path / "out.partial" / "inner") == files(tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("command", "options", "sentence"),
     [
