@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +28,9 @@ from torch import Tensor
 from optsci._tensor import as_tensor
 
 from .domain_protocol import compiled
-from .problems import Problem
+from .problems import Problem, is_zero
 
+COEFFICIENTS = ("drift", "diffusion", "killing", "source", "boundary")
 CHUNK = 1024  # paths of a point that are averaged together
 UNIT = 2**15  # paths that a worker runs at a time
 
@@ -162,9 +163,12 @@ def labels(
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be between 0 and 2^63 - 1, got {seed}")
     starts = np.ascontiguousarray(x.numpy())
-    compiled_coefficients(problem)  # complain before any process is started
-    bounds = _bounds(len(starts) * paths, paths, executor)
-    work = partial(_run, problem, starts, paths, method, seed)
+    at_starts = np.concatenate(
+        [problem.domain.distance(x).numpy(), *(problem.values(name, x).numpy() for name in ("source", "killing"))], 1
+    )
+    prepared(problem)  # complain before any process is started
+    bounds = _bounds(len(starts) * paths, paths)
+    work = partial(_run, problem, starts, at_starts, paths, method, seed)
     with _pool(executor) as pool:
         results = pool.map(work, bounds[:-1], bounds[1:])
         parts = list(_shown(results, len(bounds) - 1, progress))
@@ -208,14 +212,14 @@ def default_method(problem: Problem) -> Method:
 
 def obstacles(problem: Problem) -> str:
     """Why there is no walk on spheres for a problem; an empty text where there is one."""
-    varying = compiled_coefficients(problem)
-    if "drift" in varying:
+    functions, numbers, _, mixes = prepared(problem)
+    if "drift" in functions:
         return "it has a drift"
-    if "diffusion" in varying or _factor(problem)[1]:
+    if "diffusion" in functions or mixes:
         return "its diffusion is not a constant multiple of the identity"
-    if "killing" in varying or _number(problem, "killing") < 0:
+    if "killing" in functions or numbers["killing"] < 0:
         return "its killing is not one number of at least 0"
-    if _number(problem, "killing") > 0 and "source" in varying and problem.domain.dim > 3:
+    if numbers["killing"] > 0 and "source" in functions and problem.domain.dim > 3:
         return "it has killing and a source that varies, in more than three dimensions"
     return ""
 
@@ -231,37 +235,47 @@ def _group(method: Method) -> int:
     return 2 if isinstance(method, EulerMaruyama) and method.antithetic else 1
 
 
-def _bounds(total: int, paths: int, executor: Executor | None) -> list[int]:
+def _bounds(total: int, paths: int) -> list[int]:
     """Numbers of the first paths of the units, each of whole chunks, and the end."""
-    ends = [point + first for point in range(0, total, paths) for first in range(0, paths, CHUNK)]
+    chunks = (point + first for point in range(0, total, paths) for first in range(0, paths, CHUNK))
     unit = min(UNIT, -(-total // (os.cpu_count() or 1)))
     bounds = [0]
-    for end in ends:
-        if end - bounds[-1] >= unit:
-            bounds.append(end)
+    for first in chunks:
+        if first - bounds[-1] >= unit:
+            bounds.append(first)
     return [*bounds, total]
 
 
 def _run(
-    problem: Problem, starts: np.ndarray, paths: int, method: Method, seed: int, first: int, last: int
+    problem: Problem,
+    starts: np.ndarray,
+    at_starts: np.ndarray,
+    paths: int,
+    method: Method,
+    seed: int,
+    first: int,
+    last: int,
 ) -> np.ndarray:
-    """Number, mean, squared deviations and broken-off paths of every chunk between two numbers of paths."""
+    """Number, mean, squared deviations and broken-off paths of every chunk between two numbers of paths.
+
+    at_starts: (points, 3), distance, source and killing.
+    """
+    from ._kernels.euler import BROKEN, DONE
+
     values, status = np.empty(last - first), np.empty(last - first, np.int8)
-    if isinstance(method, EulerMaruyama):
-        _euler(problem, starts, paths, method, seed, first, values, status)
-    else:
-        _spheres(problem, starts, paths, method, seed, first, values, status)
-    if (status == 2).any():
-        number = first + int(np.argmax(status == 2))
+    run = _euler(problem, method) if isinstance(method, EulerMaruyama) else _spheres(problem, method)
+    run(starts, at_starts, paths, seed, first, values, status)
+    if (status == BROKEN).any():
+        number = first + int(np.argmax(status == BROKEN))
         raise ArithmeticError(
             f"a path from point {number // paths}, {starts[number // paths].tolist()}, met a number that is not "
             f"finite: a coefficient is not finite on its way, or grows too fast for this method ({method})"
         )
+    group = _group(method)
     rows, begin = [], 0
     while begin < len(values):
         end = min(begin + min(CHUNK, paths - (first + begin) % paths), len(values))
-        group = _group(method)
-        done = (status[begin:end] == 0).reshape(-1, group).all(1)
+        done = (status[begin:end] == DONE).reshape(-1, group).all(1)
         value = values[begin:end].reshape(-1, group).mean(1)[done]
         mean = value.mean() if len(value) else 0.0
         rows.append((len(value), mean, ((value - mean) ** 2).sum(), group * np.sum(~done)))
@@ -269,88 +283,77 @@ def _run(
     return np.array(rows, dtype=np.float64)
 
 
-def _euler(
-    problem: Problem,
-    starts: np.ndarray,
-    paths: int,
-    method: EulerMaruyama,
-    seed: int,
-    first: int,
-    values: np.ndarray,
-    status: np.ndarray,
-) -> None:
+def _euler(problem: Problem, method: EulerMaruyama) -> Callable[..., None]:
     from ._kernels.euler import euler_kernel
 
-    coefficients = compiled_coefficients(problem)
-    functions = tuple(name in coefficients for name in ("drift", "diffusion", "killing", "source", "boundary"))
-    parts = (coefficients.get(name, _nothing()) for name in ("drift", "diffusion", "killing", "source", "boundary"))
-    factor, matrix = _factor(problem)
-    run = euler_kernel(*parts, compiled(problem.domain), functions, matrix)
-    before = np.concatenate(
-        [
-            problem.domain.distance(torch.from_numpy(starts)).numpy(),
-            *(problem.values(name, torch.from_numpy(starts)).numpy() for name in ("source", "killing")),
-        ],
-        1,
-    )
-    constants = tuple(
-        0.0 if name in coefficients else _number(problem, name) for name in ("source", "killing", "boundary")
-    )
-    how = method.dt, method.exit.value, method.antithetic, method.steps
-    run(starts, before, paths, constants, factor, np.zeros((0, 2)), *how, seed, first, values, status)
+    functions, numbers, factor, mixes = prepared(problem)
+    varying = tuple(name in functions for name in COEFFICIENTS)
+    parts = (functions.get(name, _nothing()) for name in COEFFICIENTS)
+    run = euler_kernel(*parts, compiled(problem.domain), varying, mixes)
+    constants = numbers["source"], numbers["killing"], numbers["boundary"]
+    return partial(run, constants, factor, method.dt, method.exit.value, method.antithetic, method.steps)
 
 
-def _spheres(
-    problem: Problem,
-    starts: np.ndarray,
-    paths: int,
-    method: WalkOnSpheres,
-    seed: int,
-    first: int,
-    values: np.ndarray,
-    status: np.ndarray,
-) -> None:
+def _spheres(problem: Problem, method: WalkOnSpheres) -> Callable[..., None]:
     from ._kernels.spheres import spheres_kernel
 
-    varying = compiled_coefficients(problem)
-    source, boundary = (varying.get(name, _nothing()) for name in ("source", "boundary"))
-    run = spheres_kernel(source, boundary, compiled(problem.domain), "source" in varying, "boundary" in varying)
-    constants = tuple(0.0 if name in varying else _number(problem, name) for name in ("source", "killing", "boundary"))
-    before = problem.domain.distance(torch.from_numpy(starts)).numpy()[:, 0]
-    scale = float(_factor(problem)[0][0, 0] ** 2)
-    run(starts, before, paths, constants, scale, method.eps, method.steps, seed, first, values, status)
+    functions, numbers, factor, _ = prepared(problem)
+    source, boundary = (functions.get(name, _nothing()) for name in ("source", "boundary"))
+    run = spheres_kernel(source, boundary, compiled(problem.domain), "source" in functions, "boundary" in functions)
+    constants = numbers["source"], numbers["killing"], numbers["boundary"]
+    return partial(run, constants, float(factor[0, 0] ** 2), method.eps, method.steps)
+
+
+class Prepared(NamedTuple):
+    """A problem as random walks take it."""
+
+    functions: dict[str, Any]  # the coefficients that vary, compiled
+    numbers: dict[str, float]  # killing, source and boundary value; 0 where they vary
+    factor: np.ndarray  # (d, d) lower triangular, a square root of the diffusion at a point
+    mixes: bool  # whether the diffusion is more than a multiple of the identity
 
 
 @lru_cache(maxsize=16)
-def compiled_coefficients(problem: Problem) -> dict[str, Any]:
-    """The coefficients that vary, compiled: name -> Numba function.
+def prepared(problem: Problem) -> Prepared:
+    """Compile the coefficients that vary, and take the others as numbers.
 
     Raises:
         TypeError: Numba refuses one, for the reason that the message ends with.
     """
+    point = problem.domain.sample(1, 0)
+    functions = {name: function for name in COEFFICIENTS if (function := _compiled(name, problem, point)) is not None}
+    values = {name: float(problem.values(name, point)) for name in ("killing", "source", "boundary")}
+    numbers = {name: 0.0 if name in functions else value for name, value in values.items()}
+    diffusion = problem.values("diffusion", point).numpy()[0]
+    if callable(problem.diffusion):
+        mixes = np.ndim(problem.diffusion(point.numpy().T)) == 3
+    else:
+        mixes = bool((diffusion != diffusion[0, 0] * np.eye(len(diffusion))).any())
+    return Prepared(functions, numbers, np.linalg.cholesky(diffusion), mixes)
+
+
+def _compiled(name: str, problem: Problem, point: Tensor) -> Any:
+    """A coefficient as a Numba function of x (d, lanes); None where it is a number."""
     import numba
 
     from ._kernels.random import LANES
 
-    found = {}
-    lanes = np.ascontiguousarray(np.repeat(problem.domain.sample(1, 0).numpy().T, LANES, 1))
-    for name in ("drift", "diffusion", "killing", "source", "boundary"):
-        coefficient = getattr(problem, name)
-        if name == "drift" and not callable(coefficient) and np.any(np.asarray(coefficient)):
-            coefficient = _constant(np.broadcast_to(np.asarray(coefficient, dtype=np.float32), (len(lanes),)).copy())
-        if not callable(coefficient) or np.ndim(coefficient(lanes)) == 0:
-            continue
-        function = numba.njit(coefficient, error_model="numpy", nogil=True)
-        try:
-            for x in (lanes.astype(np.float32), lanes[:, :1].copy()):
-                function(x)
-        except Exception as error:  # Numba's own, and what its compiler trips over
-            raise TypeError(
-                f"{name} cannot be compiled by Numba, as random walks need it: write it with NumPy functions of "
-                f"x (d, n). Numba says: {error}"
-            ) from error
-        found[name] = function
-    return found
+    lanes = np.ascontiguousarray(np.repeat(point.numpy().T, LANES, 1))
+    coefficient = getattr(problem, name)
+    if name == "drift" and not callable(coefficient) and not is_zero(coefficient):
+        coefficient = _constant(np.broadcast_to(np.asarray(coefficient, dtype=np.float32), (len(lanes),)).copy())
+    if not callable(coefficient) or np.ndim(coefficient(lanes)) == 0:
+        return None
+    function = numba.njit(coefficient, error_model="numpy", nogil=True)
+    try:
+        for x in (lanes.astype(np.float32), lanes[:, :1].copy()):
+            function(x)
+    except Exception as error:  # Numba's own, and what its compiler trips over
+        raise TypeError(
+            f"{name} cannot be compiled by Numba, as random walks need it: write it with NumPy functions of "
+            f"x (d, n). Numba says: {error}"
+        ) from error
+    return function
 
 
 def _constant(vector: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -361,20 +364,6 @@ def _constant(vector: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         return out
 
     return drift
-
-
-def _number(problem: Problem, name: str) -> float:
-    coefficient = getattr(problem, name)
-    return float(coefficient(np.zeros((problem.domain.dim, 1))) if callable(coefficient) else coefficient)
-
-
-def _factor(problem: Problem) -> tuple[np.ndarray, bool]:
-    """A square root of the diffusion somewhere, and whether it is more than a multiple of the identity."""
-    diffusion = problem.values("diffusion", problem.domain.sample(1, 0)).numpy()[0]
-    multiple = bool((diffusion == diffusion[0, 0] * np.eye(len(diffusion))).all())
-    if callable(problem.diffusion):
-        multiple = np.ndim(problem.diffusion(problem.domain.sample(1, 0).numpy().T)) < 3
-    return np.linalg.cholesky(diffusion), not multiple
 
 
 @lru_cache(maxsize=1)

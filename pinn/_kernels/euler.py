@@ -34,14 +34,12 @@ def euler_kernel(drift, diffusion, killing, source, boundary, distance, function
     moves, spreads, kills, feeds, varies = functions
 
     @njit(nogil=True, fastmath=FUSED)
-    def run(
-        starts, before, paths, constants, factor, walls, dt, exit_test, antithetic, steps, seed, first, values, status
-    ):
+    def run(constants, factor, dt, exit_test, antithetic, steps, starts, before, paths, seed, first, values, status):
         """Run the paths first, first + 1, …, one for every element of values.
 
         starts: (points, d); path i begins at point i // paths.  before: (points, 3), distance, source and killing
         there.  constants: source, killing and boundary value where they are numbers.  factor: lower triangular (d, d),
-        the square root of the diffusion matrix.  walls: (d or 0, 2), reflecting.
+        the square root of the diffusion matrix.
         """
         count, d = len(values), starts.shape[1]
         fed, killed, paid = constants
@@ -87,8 +85,6 @@ def euler_kernel(drift, diffusion, killing, source, boundary, distance, function
                 _spread(x, speed, noise, root, new)
             if moves:
                 _drift(drift(x), short, new)
-            if len(walls) > 0:
-                _fold(walls, new)
             far = distance(new)
             some = _near_boundary(far, near, speed, root, exit_test, event) or now >= soonest
             if some:
@@ -227,16 +223,6 @@ def _drift(velocity, short, new):
     for i in range(len(new)):
         for lane in range(LANES):
             new[i, lane] += short * np.float32(velocity[i, lane])
-
-
-@njit(cache=True)
-def _fold(walls, new):
-    for i in range(len(walls)):
-        low, high = np.float32(walls[i, 0]), np.float32(walls[i, 1])
-        for lane in range(LANES):
-            place = new[i, lane]
-            place = low + (low - place) if place < low else place
-            new[i, lane] = high - (place - high) if place > high else place
 
 
 @njit(cache=True)

@@ -66,22 +66,7 @@ def seed_lane(state, lane, seed, path):
         state[2 * i + 1, lane] = np.uint32(word >> np.uint64(32))
 
 
-@njit(cache=True)
-def next_bits(state, out):
-    """32 random bits for every lane."""
-    for i in range(LANES):
-        s0, s1, s2, s3 = state[0, i], state[1, i], state[2, i], state[3, i]
-        out[i] = np.uint32(rotated(np.uint32(s0 + s3), 7) + s0)
-        t = np.uint32(s1 << np.uint32(9))
-        s2 = np.uint32(s2 ^ s0)
-        s3 = np.uint32(s3 ^ s1)
-        state[1, i] = np.uint32(s1 ^ s2)
-        state[0, i] = np.uint32(s0 ^ s3)
-        state[2, i] = np.uint32(s2 ^ t)
-        state[3, i] = rotated(s3, 11)
-
-
-@njit(cache=True)
+@njit(inline="always")
 def next_bits_of(state, lane):
     """32 random bits for one lane."""
     s0, s1, s2, s3 = state[0, lane], state[1, lane], state[2, lane], state[3, lane]
@@ -94,6 +79,13 @@ def next_bits_of(state, lane):
     state[2, lane] = np.uint32(s2 ^ t)
     state[3, lane] = rotated(s3, 11)
     return out
+
+
+@njit(cache=True)
+def next_bits(state, out):
+    """32 random bits for every lane."""
+    for lane in range(LANES):
+        out[lane] = next_bits_of(state, lane)
 
 
 @njit(inline="always")

@@ -30,8 +30,8 @@ def spheres_kernel(source, boundary, distance, feeds, varies):
     """The function that runs walks; `feeds` and `varies` say whether source and boundary are functions."""
 
     @njit(nogil=True)
-    def run(starts, before, paths, constants, diffusion, eps, steps, seed, first, values, status):
-        """Run the paths first, first + 1, …, one for every element of values; before: (points,), distances there."""
+    def run(constants, diffusion, eps, steps, starts, before, paths, seed, first, values, status):
+        """Run the paths first, first + 1, …, one for every element of values; before: (points, 3), distances first."""
         count, d = len(values), starts.shape[1]
         fed, killed, paid = constants
         fed, killed = fed / diffusion, killed / diffusion
@@ -119,7 +119,7 @@ def _begin(lane, number, paths, starts, before, seed, x, state):
     for i in range(len(x)):
         x[i, lane] = starts[number // paths, i]
     seed_lane(state, lane, seed, number)
-    return before[number // paths]
+    return before[number // paths, 0]
 
 
 @njit(cache=True)
