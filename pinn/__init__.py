@@ -4,6 +4,8 @@ if __name__ != "optsci.pinn":
     raise ImportError(f"this folder is the package optsci.pinn; `import {__name__}` would make a second copy")
 
 from .balls import Annulus, Ball
+from .checkpoints import load_checkpoint, save_checkpoint
+from .conditioning import Extremes, KernelSpectrum, SpectralDensity, hessian_density, hessian_extremes, kernel_spectrum
 from .derivatives import Jet, generator, gradient, laplacian
 from .domain_algebra import Composition, Operation, difference, intersection, union
 from .domain_protocol import Domain, compiled
@@ -19,9 +21,11 @@ from .networks import MLP, sine, tanh
 from .parameter_vectors import EachStep
 from .polygons import Polygon, l_shape
 from .problems import MeanExitTime, Poisson, Problem, Schroedinger
+from .resampling import rad, rar
 from .sampling import latin_hypercube, sobol, uniform
 from .schedules import cosine_decay, exponential_decay
 from .training import AdamState, adam
+from .weighting import gradient_norm_weights, moving_average, ntk_trace_weights, self_adaptive, weighted
 
 __all__ = [
     "MLP",
@@ -36,10 +40,12 @@ __all__ = [
     "EachStep",
     "EulerMaruyama",
     "Exit",
+    "Extremes",
     "GaussNewtonState",
     "HalfSpace",
     "Interval",
     "Jet",
+    "KernelSpectrum",
     "LBFGSState",
     "Labels",
     "LevelSet",
@@ -53,6 +59,7 @@ __all__ = [
     "Residual",
     "Rows",
     "Schroedinger",
+    "SpectralDensity",
     "Squares",
     "Star",
     "UnitSquare",
@@ -65,18 +72,30 @@ __all__ = [
     "gauss_newton",
     "generator",
     "gradient",
+    "gradient_norm_weights",
+    "hessian_density",
+    "hessian_extremes",
     "intersection",
+    "kernel_spectrum",
     "l_shape",
     "labels",
     "laplacian",
     "latin_hypercube",
     "lbfgs",
+    "load_checkpoint",
+    "moving_average",
     "natural_gradient",
+    "ntk_trace_weights",
     "parameters",
+    "rad",
+    "rar",
     "residual_jacobian",
+    "save_checkpoint",
+    "self_adaptive",
     "sine",
     "sobol",
     "tanh",
     "uniform",
     "union",
+    "weighted",
 ]

@@ -5,9 +5,9 @@ r"""Gauss-Newton steps with damping: the sum of squares as if the residuals were
    J^\top J\, d + \mu d = J^\top r, \qquad \theta_{k+1} = \theta_k - d, \qquad
    \varrho = \frac{\|r\|^2 - \|r(\theta_k - d)\|^2}{\|r\|^2 - \|r - J d\|^2}
 
-with r the residuals, ``loss(u) = r.square().sum()``, and J their Jacobian.  A step is taken where the loss falls, and the
-gain ratio :math:`\varrho` says how much to trust the model next: :math:`\mu` falls to a third where it is right, and
-grows where it is not.
+with r the residuals, ``loss(u) = r.square().sum()``, and J their Jacobian.  A step is taken where the loss falls, and
+the gain ratio :math:`\varrho` says how much to trust the model next: :math:`\mu` falls to a third where it is right,
+and grows where it is not.
 
 Source: Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05, Technical University of Denmark, 1999.
 """

@@ -5,9 +5,9 @@ r"""Natural gradients of the energy, by the kernel: Gauss-Newton directions of a
    d_k = \beta d_{k-1} + J^\top (J J^\top + \mu I)^{-1} (r - \beta J d_{k-1}), \qquad
    \theta_{k+1} = \theta_k - \eta_k d_k
 
-with J the Jacobian of the residuals r, and :math:`\eta_k` the best of 1, 1/2, 1/4, …  For batches of few hundred points,
-fewer than parameters, the kernel J J' is small and a step costs little more than a gradient; fresh points at every
-step (:class:`EachStep`) make the batches cover the domain.
+with J the Jacobian of the residuals r, and :math:`\eta_k` the best of 1, 1/2, 1/4, …  For batches of few hundred
+points, fewer than parameters, the kernel J J' is small and a step costs little more than a gradient; fresh points at
+every step (:class:`EachStep`) make the batches cover the domain.
 
 Sources: Müller and Zeinhofer, Achieving high accuracy with PINNs via energy natural gradients, ICML 2023, arXiv
 2302.13163; Goldshlager, Abrahamsen and Lin, arXiv 2401.10190 (the momentum, SPRING).
@@ -45,7 +45,7 @@ def natural_gradient(
     u: Any,
     loss: Loss | EachStep,
     *,
-    damping: float | Callable[[float], float] = 1e-10,
+    damping: float | Callable[[float], float] = 1e-8,
     momentum: float = 0.0,
     start: NaturalGradientState | None = None,
 ) -> Iterator[NaturalGradientState]:
@@ -55,8 +55,7 @@ def natural_gradient(
         u: a module, trained in place.
         loss: with ``residuals``; or :class:`EachStep` of such.
         damping: :math:`\mu` in units of the mean eigenvalue of J J', positive; or a function of the loss.  It is
-            multiplied by 10 while Cholesky fails, and is never above the loss: far from the solution little damping
-            is needed, as the search shortens steps.
+            multiplied by 10 while Cholesky fails.  Little damping is needed: the search shortens steps.
         momentum: :math:`\beta`, from 0 to below 1; helps with noisy batches.
         start: a state to go on from; u holds its parameters.
 

@@ -1,5 +1,7 @@
 """First-order and quasi-Newton training: lock-step with torch and scipy, known optima, and what ends a run."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -189,7 +191,7 @@ def test_lbfgs_ends_a_quadratic_at_its_minimum_and_says_why():
 
 def test_the_loss_never_rises_under_lbfgs():
     losses = [float(s.loss) for s, _ in zip(lbfgs(Point(-1.2, 1.0, -1.2), rosenbrock), range(60), strict=False)]
-    assert all(b <= a * (1 + 1e-12) for a, b in zip(losses, losses[1:], strict=False))
+    assert all(b <= a * (1 + 1e-12) for a, b in pairwise(losses))
 
 
 def test_lbfgs_walks_around_a_region_without_values():
