@@ -34,7 +34,7 @@ def save_checkpoint(path: str | Path, state: Any) -> None:
     >>> import tempfile
     >>> from optsci import solve
     >>> from optsci.pinn import Data, MLP, adam
-    >>> x = torch.zeros(1, 1, dtype=torch.float64)
+    >>> x = torch.ones(1, 1, dtype=torch.float64)
     >>> u, path = MLP(1, [4], 1), Path(tempfile.mkdtemp()) / "run.npz"
     >>> save_checkpoint(path, solve(adam(u, Data(x, x)), max_iter=10).state)
     >>> state = load_checkpoint(path, MLP(1, [4], 1, seed=7))
@@ -93,7 +93,8 @@ def load_checkpoint(path: str | Path, u: Any) -> Any:
             value.copy_(torch.from_numpy(stored[name]))
     device = next(iter(own.values())).device
     torch.set_rng_state(torch.from_numpy(arrays[RANDOM]))
-    return kind(x=u, **about["numbers"], **{name: torch.from_numpy(v).to(device) for name, v in tensors.items()})
+    make: Any = kind
+    return make(x=u, **about["numbers"], **{name: torch.from_numpy(v).to(device) for name, v in tensors.items()})
 
 
 def to_array(name: str, value: Tensor) -> np.ndarray:
