@@ -74,15 +74,21 @@ def generator(u: Solution, x: Tensor, sigma: Tensor, drift: Tensor) -> tuple[Ten
 
 def by_autograd(u: Solution, x: Tensor, sigma: Tensor, drift: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same by differentiating twice: slower, and for any u."""
+    found = jet_by_autograd(u, start(x, sigma, drift))
+    return found.value, found.second
+
+
+def jet_by_autograd(f: Solution, of: Jet) -> Jet:
+    """Carry a jet through any f, (n, d) -> (n, 1), by differentiating it twice."""
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        value = u(x)
+        x = of.value if of.value.requires_grad else of.value.detach().requires_grad_()
+        value = f(x)
         slope = gradient_of(value, x)
-        second = (slope * drift).sum(1, keepdim=True)
-        for column in sigma:
-            along = (slope * column).sum(1, keepdim=True)
-            second = second + 0.5 * (gradient_of(along, x) * column).sum(1, keepdim=True)
-    return value, second
+        second, slopes = (slope * of.second).sum(1, keepdim=True), []
+        for column in of.slopes:
+            slopes.append((slope * column).sum(1, keepdim=True))
+            second = second + 0.5 * (gradient_of(slopes[-1], x) * column).sum(1, keepdim=True)
+    return Jet(value, torch.stack(slopes) if slopes else value.new_zeros((0, *value.shape)), second)
 
 
 def gradient_of(value: Tensor, x: Tensor) -> Tensor:
