@@ -3,16 +3,18 @@
 if __name__ != "optsci.pinn":
     raise ImportError(f"this folder is the package optsci.pinn; `import {__name__}` would make a second copy")
 
+from .ansatz import BoundaryAnsatz
 from .balls import Annulus, Ball
-from .derivatives import Jet, generator, gradient, laplacian
+from .derivatives import Jet, divergence, generator, gradient, hessian, laplacian
 from .domain_algebra import Composition, Operation, difference, intersection, union
 from .domain_protocol import Domain, compiled
 from .domains import Box, HalfSpace, Interval, UnitSquare
+from .features import FourierFeatures, PeriodicFeatures
 from .feynman_kac import EulerMaruyama, Exit, Labels, WalkOnSpheres, labels
-from .jacobians import parameters, residual_jacobian
+from .jacobians import jacobian_operator, parameters, residual_jacobian
 from .level_sets import LevelSet, Star
-from .losses import Boundary, Data, Loss, Residual, Rows, Squares
-from .networks import MLP, sine, tanh
+from .losses import Boundary, Data, Loss, Neumann, Periodic, Residual, Robin, Rows, Squares, sketched
+from .networks import MLP, cosine, sine, tanh
 from .polygons import Polygon, l_shape
 from .problems import MeanExitTime, Poisson, Problem, Schroedinger
 from .sampling import latin_hypercube, sobol, uniform
@@ -22,12 +24,14 @@ __all__ = [
     "Annulus",
     "Ball",
     "Boundary",
+    "BoundaryAnsatz",
     "Box",
     "Composition",
     "Data",
     "Domain",
     "EulerMaruyama",
     "Exit",
+    "FourierFeatures",
     "HalfSpace",
     "Interval",
     "Jet",
@@ -35,11 +39,15 @@ __all__ = [
     "LevelSet",
     "Loss",
     "MeanExitTime",
+    "Neumann",
     "Operation",
+    "Periodic",
+    "PeriodicFeatures",
     "Poisson",
     "Polygon",
     "Problem",
     "Residual",
+    "Robin",
     "Rows",
     "Schroedinger",
     "Squares",
@@ -47,10 +55,14 @@ __all__ = [
     "UnitSquare",
     "WalkOnSpheres",
     "compiled",
+    "cosine",
     "difference",
+    "divergence",
     "generator",
     "gradient",
+    "hessian",
     "intersection",
+    "jacobian_operator",
     "l_shape",
     "labels",
     "laplacian",
@@ -58,6 +70,7 @@ __all__ = [
     "parameters",
     "residual_jacobian",
     "sine",
+    "sketched",
     "sobol",
     "tanh",
     "uniform",

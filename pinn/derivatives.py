@@ -119,3 +119,27 @@ def laplacian(u: Solution, x: Tensor) -> Tensor:
     d = x.shape[1]
     sigma = (2**0.5 * torch.eye(d, dtype=x.dtype, device=x.device))[:, None, :].expand(d, len(x), d)
     return generator(u, x, sigma, torch.zeros_like(x))[1]
+
+
+def divergence(v: Solution, x: Tensor) -> Tensor:
+    r""":math:`\nabla \cdot v` at points x (n, d), as (n, 1), of a field (n, d) -> (n, d).
+
+    >>> divergence(lambda x: x * x, torch.tensor([[1.0, 2.0]])).detach()
+    tensor([[6.]])
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        parts = [gradient_of(part[:, None], x)[:, i] for i, part in enumerate(v(x).unbind(1))]
+        return torch.stack(parts).sum(0)[:, None]
+
+
+def hessian(u: Solution, x: Tensor) -> Tensor:
+    r""":math:`\nabla^2 u` at points x (n, d), as (n, d, d).
+
+    >>> hessian(lambda x: x[:, :1] * x[:, 1:], torch.tensor([[1.0, 2.0]])).detach()
+    tensor([[[0., 1.],
+             [1., 0.]]])
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.stack([gradient_of(part[:, None], x) for part in gradient_of(u(x), x).unbind(1)], 1)

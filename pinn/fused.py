@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from .ansatz import BoundaryAnsatz, jet_of
-from .derivatives import Jet, Solution, has_jet, jet, start
+from .derivatives import has_jet, jet, start
 from .networks import MLP, Derivatives
 
 PART = {torch.float32: 512, torch.float64: 256}  # points that a processor works on at once
@@ -70,26 +70,53 @@ class Layer(NamedTuple):
 Collect = Callable[[int, Tensor, Tensor], None]  # layer, derivatives in its output (M n, width), its input (M n, p)
 
 
+class SumOfSquares(torch.autograd.Function):
+    """J with its gradient, which the forward pass finds; ``again`` computes J by operations that know derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, again: Callable[[], Tensor], network: MLP, whole: Condition, *parameters: Tensor) -> Tensor:
+        value, gradient = value_and_gradient(network, whole)
+        ctx.again, ctx.parameters = again, parameters
+        ctx.save_for_backward(*gradient)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient shall be differentiated, too
+            trained = [p for p in ctx.parameters if p.requires_grad]
+            found = iter(torch.autograd.grad(ctx.again(), trained, create_graph=True, materialize_grads=True))
+            gradient = tuple(next(found) if p.requires_grad else None for p in ctx.parameters)
+        return (None, None, None, *(None if g is None else bar * g for g in gradient))
+
+
 def condition(
-    u: Solution, points: Tensor, sigma: Tensor, drift: Tensor | None, zeroth: Tensor, target: Tensor, weight: Tensor
+    u: Any, points: Tensor, sigma: Tensor, drift: Tensor | None, zeroth: Tensor, target: Tensor, weight: Tensor
 ) -> tuple[MLP, Condition] | None:
     """Return the network in u and the condition on it, or None where u is no `MLP` with fixed functions around it."""
+    if not isinstance(u, (MLP, BoundaryAnsatz, nn.Sequential)):
+        return None
     of = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
-    net, second, slopes = u, None, None
+    net, second, along = u, None, None
     if isinstance(net, BoundaryAnsatz):
         g, D = jet_of(net.lift, of), jet_of(net.distance, of)
-        net, second, slopes = net.net, D.value, D.slopes
-        ell = 0 if drift is None else 1
-        target = target - ell * g.second - zeroth * g.value
-        zeroth = ell * D.second + zeroth * D.value
+        net, second = net.net, D.value
+        target = target - zeroth * g.value - (0 if drift is None else g.second)
+        zeroth = zeroth * D.value + (0 if drift is None else D.second)
     if isinstance(net, nn.Sequential) and len(net) > 0 and has_jet(net[:-1]):
         of, net = jet(net[:-1], of), net[-1]
     if type(net) is not MLP or len(net.biases[-1]) != 1:
         return None
-    along = of.second if second is None or slopes is None else second * of.second + (slopes * of.slopes).sum(0)
+    along = of.second if second is None else second * of.second + (D.slopes * of.slopes).sum(0)
     tangents = of.slopes[:0] if drift is None else torch.cat((of.slopes, along[None]))
     found = Condition(of.value, tangents, second, zeroth, target, weight)
-    return None if any(part is not None and part.requires_grad for part in found) else (net, found)
+    fixed = not any(part is not None and part.requires_grad for part in found)
+    return (net, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(net)) else None
+
+
+def weights_of(network: MLP) -> list[Tensor]:
+    """Return all weights, then all biases: the order of the gradients here, and of the network's parameters."""
+    return [*network.weights, *network.biases]
 
 
 @torch.no_grad()
