@@ -3,21 +3,23 @@
 if __name__ != "optsci.pinn":
     raise ImportError(f"this folder is the package optsci.pinn; `import {__name__}` would make a second copy")
 
+from .ansatz import BoundaryAnsatz
 from .balls import Annulus, Ball
 from .checkpoints import load_checkpoint, save_checkpoint
 from .conditioning import Extremes, KernelSpectrum, SpectralDensity, hessian_density, hessian_extremes, kernel_spectrum
-from .derivatives import Jet, generator, gradient, laplacian
+from .derivatives import Jet, divergence, generator, gradient, hessian, laplacian
 from .domain_algebra import Composition, Operation, difference, intersection, union
 from .domain_protocol import Domain, compiled
 from .domains import Box, HalfSpace, Interval, UnitSquare
+from .features import FourierFeatures, PeriodicFeatures
 from .feynman_kac import EulerMaruyama, Exit, Labels, WalkOnSpheres, labels
 from .gauss_newton import GaussNewtonState, gauss_newton
-from .jacobians import parameters, residual_jacobian
+from .jacobians import jacobian_operator, parameters, residual_jacobian
 from .lbfgs import LBFGSState, lbfgs
 from .level_sets import LevelSet, Star
-from .losses import Boundary, Data, Loss, Residual, Rows, Squares
+from .losses import Boundary, Data, Loss, Neumann, Periodic, Residual, Robin, Rows, Squares, sketched
 from .natural_gradient import NaturalGradientState, natural_gradient
-from .networks import MLP, sine, tanh
+from .networks import MLP, cosine, sine, tanh
 from .parameter_vectors import EachStep
 from .polygons import Polygon, l_shape
 from .problems import MeanExitTime, Poisson, Problem, Schroedinger
@@ -33,6 +35,7 @@ __all__ = [
     "Annulus",
     "Ball",
     "Boundary",
+    "BoundaryAnsatz",
     "Box",
     "Composition",
     "Data",
@@ -41,6 +44,7 @@ __all__ = [
     "EulerMaruyama",
     "Exit",
     "Extremes",
+    "FourierFeatures",
     "GaussNewtonState",
     "HalfSpace",
     "Interval",
@@ -52,11 +56,15 @@ __all__ = [
     "Loss",
     "MeanExitTime",
     "NaturalGradientState",
+    "Neumann",
     "Operation",
+    "Periodic",
+    "PeriodicFeatures",
     "Poisson",
     "Polygon",
     "Problem",
     "Residual",
+    "Robin",
     "Rows",
     "Schroedinger",
     "SpectralDensity",
@@ -66,16 +74,20 @@ __all__ = [
     "WalkOnSpheres",
     "adam",
     "compiled",
+    "cosine",
     "cosine_decay",
     "difference",
+    "divergence",
     "exponential_decay",
     "gauss_newton",
     "generator",
     "gradient",
     "gradient_norm_weights",
+    "hessian",
     "hessian_density",
     "hessian_extremes",
     "intersection",
+    "jacobian_operator",
     "kernel_spectrum",
     "l_shape",
     "labels",
@@ -93,6 +105,7 @@ __all__ = [
     "save_checkpoint",
     "self_adaptive",
     "sine",
+    "sketched",
     "sobol",
     "tanh",
     "uniform",

@@ -63,7 +63,8 @@ def test_no_condition_is_made_of_rounding_errors():
 
 def test_a_loss_without_influence_has_no_spectrum():
     u = MLP(1, [6], 1)
-    spectrum = kernel_spectrum(u, 0 * Data([[0.3]], [[1.0]]))
+    x = torch.ones(1, 1, dtype=torch.float64)
+    spectrum = kernel_spectrum(u, 0 * Data(x, x))
     assert (len(spectrum.eigenvalues), spectrum.below_rounding, str(spectrum)) == (0, 1, "K = 0")
 
 

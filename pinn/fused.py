@@ -1,0 +1,262 @@
+r"""The loss of linear conditions on a multilayer perceptron, and its gradient, written out.
+
+.. math:: J = \sum_i w_i r_i^2, \qquad r_i = \bigl( e\, \ell[N] + \textstyle\sum_j c_j\, \partial_{\sigma_j} N
+   + \kappa N - y \bigr)(x_i)
+
+Because r is linear in the jet of N, the terms of first order join :math:`\ell`: what is carried through the layers is
+:math:`L = e\, \ell + \sum_j c_j \partial_{\sigma_j}`, which an activation s takes to
+
+.. math:: L[s(h)] = s'(h)\, L[h] + \tfrac12\, s''(h)\, S, \qquad S = e \sum_j (\partial_{\sigma_j} h)^2.
+
+Backwards, where a bar is the derivative of J in what leaves the activation, the derivatives in what enters it are
+
+.. math::
+
+   L[h] &: \quad s' \bar L, \\
+   \partial_j h &: \quad s' \bar\partial_j + e\, s'' \bar L\, \partial_j h, \\
+   h &: \quad s' \bar h + s'' \bigl( \bar L\, L[h] + \textstyle\sum_j \bar\partial_j\, \partial_j h \bigr)
+   + \tfrac12 s''' \bar L\, S.
+
+Values, slopes and L lie one below the other in one matrix for every layer: a layer costs one product forwards and two
+backwards.  Points are worked on in parts that stay in the cache of a processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .ansatz import BoundaryAnsatz, jet_of
+from .derivatives import has_jet, jet, start
+from .networks import MLP, Derivatives
+
+PART = {torch.float32: 512, torch.float64: 256}  # points that a processor works on at once
+
+
+class Condition(NamedTuple):
+    """Residuals that are linear in the jet of a network, at n points; see the formula of this module."""
+
+    inputs: Tensor  # of the network, (n, p)
+    tangents: Tensor  # their slopes, and L of them, (m + 1, n, p); (0, n, p) where nothing is differentiated
+    second: Tensor | None  # e, (n, 1); None where it is 1
+    zeroth: Tensor  # kappa, (n, 1)
+    target: Tensor  # y, (n, 1)
+    weight: Tensor  # w, (n, 1)
+
+
+class Stack(NamedTuple):
+    """Values, slopes and L of functions, one below the other; the parts are views of the whole."""
+
+    whole: Tensor  # (M n, width), M = m + 2, or 1 where nothing is differentiated
+    value: Tensor  # (n, width)
+    slopes: Tensor  # (m, n, width)
+    second: Tensor  # (n, width); empty where nothing is differentiated
+
+
+class Layer(NamedTuple):
+    """The memory of a hidden layer: what its forward pass leaves for the one back."""
+
+    before: Stack  # the activation; the backward pass overwrites it by the derivatives in it
+    after: Stack  # the activation
+    at: Derivatives  # of the activation, (n, width)
+    squares: Tensor  # S, (n, width)
+    bars: Stack  # the derivatives in what leaves the activation
+    product: Tensor  # (n, width), for products on the way
+
+
+Collect = Callable[[int, Tensor, Tensor], None]  # layer, derivatives in its output (M n, width), its input (M n, p)
+
+
+class SumOfSquares(torch.autograd.Function):
+    """J with its gradient, which the forward pass finds; ``again`` computes J by operations that know derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, again: Callable[[], Tensor], network: MLP, whole: Condition, *parameters: Tensor) -> Tensor:
+        value, gradient = value_and_gradient(network, whole)
+        ctx.again, ctx.parameters = again, parameters
+        ctx.save_for_backward(*gradient)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient shall be differentiated, too
+            trained = [p for p in ctx.parameters if p.requires_grad]
+            found = iter(torch.autograd.grad(ctx.again(), trained, create_graph=True, materialize_grads=True))
+            gradient = tuple(next(found) if p.requires_grad else None for p in ctx.parameters)
+        return (None, None, None, *(None if g is None else bar * g for g in gradient))
+
+
+def condition(
+    u: Any, points: Tensor, sigma: Tensor, drift: Tensor | None, zeroth: Tensor, target: Tensor, weight: Tensor
+) -> tuple[MLP, Condition] | None:
+    """Return the network in u and the condition on it, or None where u is no `MLP` with fixed functions around it."""
+    if not isinstance(u, (MLP, BoundaryAnsatz, nn.Sequential)):
+        return None
+    of = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
+    net, second, along = u, None, None
+    if isinstance(net, BoundaryAnsatz):
+        g, D = jet_of(net.lift, of), jet_of(net.distance, of)
+        net, second = net.net, D.value
+        target = target - zeroth * g.value - (0 if drift is None else g.second)
+        zeroth = zeroth * D.value + (0 if drift is None else D.second)
+    if isinstance(net, nn.Sequential) and len(net) > 0 and has_jet(net[:-1]):
+        of, net = jet(net[:-1], of), net[-1]
+    if type(net) is not MLP or len(net.biases[-1]) != 1:
+        return None
+    along = of.second if second is None else second * of.second + (D.slopes * of.slopes).sum(0)
+    tangents = of.slopes[:0] if drift is None else torch.cat((of.slopes, along[None]))
+    found = Condition(of.value, tangents, second, zeroth, target, weight)
+    fixed = not any(part is not None and part.requires_grad for part in found)
+    return (net, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(net)) else None
+
+
+def weights_of(network: MLP) -> list[Tensor]:
+    """Return all weights, then all biases: the order of the gradients here, and of the network's parameters."""
+    return [*network.weights, *network.biases]
+
+
+@torch.no_grad()
+def value_and_gradient(network: MLP, whole: Condition) -> tuple[Tensor, list[Tensor]]:
+    """Return J, 0-d, and its derivatives in all weights, then in all biases."""
+    weights, biases = [torch.zeros_like(w) for w in network.weights], [torch.zeros_like(b) for b in network.biases]
+    value = torch.zeros_like(whole.target[:0].sum())
+    for part, layers in parts(network, whole):
+
+        def add(layer: int, outer: Tensor, entering: Tensor, n: int = len(part.target)) -> None:
+            weights[layer].addmm_(outer.T, entering)
+            biases[layer].add_(outer[:n].sum(0))
+
+        residual = forward(network, part, layers)
+        weighted = part.weight * residual
+        value += (weighted * residual).sum()
+        backward(network, part, layers, 2 * weighted, add)
+    return value, [*weights, *biases]
+
+
+@torch.no_grad()
+def residuals_and_jacobian(network: MLP, whole: Condition) -> tuple[Tensor, Tensor]:
+    """Return sqrt(w) r, (n,), and its derivatives in all weights, then in all biases, (n, parameters)."""
+    sizes = [p.numel() for p in (*network.weights, *network.biases)]
+    residuals = torch.empty_like(whole.target[:, 0])
+    jacobian = residuals.new_empty((len(residuals), sum(sizes)))
+    done = 0
+    for part, layers in parts(network, whole):
+        n = len(part.target)
+        blocks = jacobian[done : done + n].split(sizes, 1)
+
+        def write(layer: int, outer: Tensor, entering: Tensor, blocks: Any = blocks, n: int = n) -> None:
+            a, b = outer.view(-1, n, outer.shape[1]), entering.view(-1, n, entering.shape[1])
+            blocks[layer].copy_(torch.bmm(a.permute(1, 2, 0), b.transpose(0, 1)).flatten(1))
+            blocks[len(network.weights) + layer].copy_(outer[:n])
+
+        root = part.weight.sqrt()
+        residuals[done : done + n] = (root * forward(network, part, layers))[:, 0]
+        backward(network, part, layers, root, write)
+        done += n
+    return residuals, jacobian
+
+
+def parts(network: MLP, whole: Condition) -> Iterator[tuple[Condition, list[Layer]]]:
+    """Split a condition, with inputs as the first layer sees them, and lend all parts of one length one memory."""
+    n, m = len(whole.inputs), len(whole.tangents) - 1
+    size = PART.get(whole.inputs.dtype, 512) if whole.inputs.device.type == "cpu" else max(n, 1)
+    layers: list[Layer] = []
+    for i in range(0, n, size):
+        j = slice(i, i + size)
+        part = Condition(
+            (whole.inputs[j] - network.middle) * network.stretch,
+            whole.tangents[:, j] * network.stretch,
+            None if whole.second is None else whole.second[j],
+            whole.zeroth[j],
+            whole.target[j],
+            whole.weight[j],
+        )
+        if not layers or len(layers[0].before.value) != len(part.target):
+            layers = memory(network, part.inputs, m)
+        yield part, layers
+
+
+def memory(network: MLP, like: Tensor, m: int) -> list[Layer]:
+    """Return the memory of all hidden layers; those of one width share what is not kept."""
+    n, layers = len(like), []
+    shared: dict[int, tuple[Stack, Tensor]] = {}
+    for weight in network.weights[:-1]:
+        width = len(weight)
+
+        def stack(width: int = width) -> Stack:
+            whole = like.new_empty(((m + 2) * n, width))
+            values, slopes, second = whole.split([n, max(m, 0) * n, n if m >= 0 else 0])
+            return Stack(whole, values, slopes.view(-1, n, width), second)
+
+        before, after = stack(), stack()
+        derivatives = Derivatives(after.value, *like.new_empty((3, n, width)))
+        shared.setdefault(width, (stack(), like.new_empty((n, width))))
+        layers.append(Layer(before, after, derivatives, like.new_empty((n, width)), *shared[width]))
+    return layers
+
+
+def forward(network: MLP, part: Condition, layers: list[Layer]) -> Tensor:
+    """Return the residuals (n, 1), and fill the memory."""
+    h, tangent = stacked_inputs(part), len(part.tangents) > 0
+    for weight, bias, (before, after, at, squares, *_) in zip(network.weights, network.biases, layers, strict=False):
+        torch.mm(h, weight.T, out=before.whole)
+        first, second = network.activation(before.value.add_(bias), at)[1:3]
+        if tangent:
+            sum_of_products(before.slopes, before.slopes, squares)
+            if part.second is not None:
+                squares *= part.second
+            torch.mul(first, before.slopes, out=after.slopes)
+            torch.mul(first, before.second, out=after.second).addcmul_(second, squares, value=0.5)
+        h = after.whole
+    n = len(part.target)
+    weight, bias = network.scale * network.weights[-1].T, network.scale * network.biases[-1]
+    residual = part.zeroth * (h[:n] @ weight + bias) - part.target
+    return residual.addmm_(h[-n:], weight) if tangent else residual
+
+
+def backward(network: MLP, part: Condition, layers: list[Layer], bar: Tensor, take: Collect) -> None:
+    """Carry the derivatives in the residuals, (n, 1), back, and give those of every layer to ``take``."""
+    n, tangent = len(part.target), len(part.tangents) > 0
+    hidden, inputs = len(layers), stacked_inputs(part)
+    outer = bar.new_zeros((len(inputs), 1))
+    torch.mul(bar, network.scale * part.zeroth, out=outer[:n])
+    if tangent:
+        torch.mul(bar, network.scale, out=outer[-n:])
+    take(hidden, outer, layers[-1].after.whole if layers else inputs)
+    for layer in reversed(range(hidden)):
+        before, _, (_, first, second, third), squares, bars, product = layers[layer]
+        torch.mm(outer, network.weights[layer + 1], out=bars.whole)
+        if not tangent:
+            torch.mul(first, bars.value, out=before.value)
+        else:
+            torch.mul(bars.second, before.second, out=product)
+            for a, b in zip(before.slopes, bars.slopes, strict=True):
+                product.addcmul_(a, b)
+            torch.mul(second, product, out=before.value).addcmul_(first, bars.value)
+            before.value.addcmul_(third, torch.mul(bars.second, squares, out=product), value=0.5)
+            torch.mul(first, bars.second, out=before.second)
+            torch.mul(second, bars.second, out=product)
+            if part.second is not None:
+                product *= part.second
+            before.slopes.mul_(product).addcmul_(first, bars.slopes)
+        outer = before.whole
+        take(layer, outer, layers[layer - 1].after.whole if layer else inputs)
+
+
+def stacked_inputs(part: Condition) -> Tensor:
+    """Return values, slopes and L of the inputs, one below the other."""
+    return torch.cat((part.inputs[None], part.tangents)).flatten(0, 1)
+
+
+def sum_of_products(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Return the sum over the first dimension of the products of entries."""
+    if len(a) == 0:
+        return out.zero_()
+    torch.mul(a[0], b[0], out=out)
+    for left, right in zip(a[1:], b[1:], strict=True):
+        out.addcmul_(left, right)
+    return out
