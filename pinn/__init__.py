@@ -7,8 +7,10 @@ from .balls import Annulus, Ball
 from .domain_algebra import Composition, Operation, difference, intersection, union
 from .domain_protocol import Domain, compiled
 from .domains import Box, HalfSpace, Interval, UnitSquare
+from .energies import Energy, double_well, harmonic, mueller_brown
 from .feynman_kac import EulerMaruyama, Exit, Labels, WalkOnSpheres, labels
 from .level_sets import LevelSet, Star
+from .one_dimensional import interval_committor, interval_exit_time, passage_time, radial_committor
 from .polygons import Polygon, l_shape
 from .problems import MeanExitTime, Poisson, Problem, Schroedinger
 from .sampling import latin_hypercube, sobol, uniform
@@ -19,6 +21,7 @@ __all__ = [
     "Box",
     "Composition",
     "Domain",
+    "Energy",
     "EulerMaruyama",
     "Exit",
     "HalfSpace",
@@ -36,10 +39,17 @@ __all__ = [
     "WalkOnSpheres",
     "compiled",
     "difference",
+    "double_well",
+    "harmonic",
     "intersection",
+    "interval_committor",
+    "interval_exit_time",
     "l_shape",
     "labels",
     "latin_hypercube",
+    "mueller_brown",
+    "passage_time",
+    "radial_committor",
     "sobol",
     "uniform",
     "union",
