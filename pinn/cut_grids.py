@@ -44,11 +44,17 @@ class Grid(NamedTuple):
 class Arms(NamedTuple):
     """From every node inside, the arm along one offset."""
 
-    step: np.ndarray  # (m, d), the offset, folded back at walls
-    length: np.ndarray  # (m,), of (0, 1]
+    start: np.ndarray  # (m, d), the nodes
+    way: np.ndarray  # (m, d), the offset as a vector, folded back at walls
+    length: np.ndarray  # (m,), how much of it lies inside, of (0, 1]
     neighbour: np.ndarray  # (m,), the number of the node at its end; -1 where it is cut
-    middle: np.ndarray  # (m, d)
-    end: np.ndarray  # (m, d)
+
+    def at(self, part: float, which: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The points at a part of the arms' length, (m, d); of some of them."""
+        return self.start[which] + (part * self.length[which])[:, None] * self.way[which]
+
+
+Offset = tuple[int, ...]
 
 
 def cut_grid(domain: Domain, reflecting: Box | None, counts: Callable[[np.ndarray], np.ndarray]) -> Grid:
@@ -70,7 +76,7 @@ def cut_grid(domain: Domain, reflecting: Box | None, counts: Callable[[np.ndarra
     closeness = float(ROUNDING * (np.linalg.norm(upper - lower) + np.abs([lower, upper]).max()))
     axes = [np.linspace(a, b, n + 1) for a, b, n in zip(lower, upper, shape, strict=True)]
     nodes = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], 1)
-    inside = _inside(domain, nodes, closeness).reshape(shape + 1)
+    inside = (_distance(domain, nodes) > closeness).reshape(shape + 1)
     for axis, side in product(range(len(shape)), range(2)):
         if not walls[side, axis]:
             np.moveaxis(inside, axis, 0)[-side] = False
@@ -79,17 +85,9 @@ def cut_grid(domain: Domain, reflecting: Box | None, counts: Callable[[np.ndarra
     return Grid(domain, lower, (upper - lower) / shape, np.argwhere(inside), number, closeness)
 
 
-def arms(grid: Grid, offset: tuple[int, ...]) -> Arms:
-    """Return the arms along an offset of numbers -1, 0 and 1."""
-    step = np.broadcast_to(np.array(offset), grid.index.shape)
-    end = grid.index + step
-    step = np.where((end < 0) | (end >= grid.number.shape), -step, step)
-    neighbour = grid.number[tuple((grid.index + step).T)]
-    length = np.ones(len(step))
-    start, way = grid.points, grid.spacing * step
-    cut = neighbour < 0
-    length[cut] = _cut(grid, start[cut], way[cut])
-    return Arms(step, length, neighbour, start + 0.5 * length[:, None] * way, start + length[:, None] * way)
+def arms(grid: Grid) -> dict[Offset, Arms]:
+    """Return the arms along all offsets of numbers -1, 0 and 1, but that of zeros only."""
+    return {offset: _arms(grid, offset) for offset in product((-1, 0, 1), repeat=len(grid.lower)) if any(offset)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,27 +122,27 @@ class GridFunction:
         return torch.from_numpy(found[:, None]).to(given)
 
 
-def grid_function(grid: Grid, u: np.ndarray, boundary: Callable[[np.ndarray], np.ndarray]) -> GridFunction:
+def grid_function(
+    grid: Grid, cross: dict[Offset, Arms], u: np.ndarray, boundary: Callable[[np.ndarray], np.ndarray]
+) -> GridFunction:
     """Return the function with values u (m,) at the nodes inside.
 
     A node beyond the boundary gets the mean over its neighbours inside of the parabola through the value at the
     boundary, the neighbour's, and the next one.
     """
     total, count = np.zeros(grid.number.shape), np.zeros(grid.number.shape)
-    for offset in product((-1, 0, 1), repeat=len(grid.lower)):
-        if not any(offset):
-            continue
-        ahead, behind = arms(grid, offset), arms(grid, tuple(-o for o in offset))
-        cut = ahead.neighbour < 0
-        at_boundary, theta, back = boundary(ahead.end[cut]), ahead.length[cut], behind.length[cut]
+    for offset, ahead in cross.items():
+        behind = cross[tuple(-o for o in offset)]
+        cut = np.flatnonzero(ahead.neighbour < 0)
+        at_boundary, theta, back = boundary(ahead.at(1.0, cut)), ahead.length[cut], behind.length[cut]
         previous = u[behind.neighbour[cut]]
         ends = behind.neighbour[cut] < 0
-        previous[ends] = boundary(behind.end[cut][ends])
+        previous[ends] = boundary(behind.at(1.0, cut[ends]))
         short = theta < SHORT
         slope = np.where(short, 0.0, (at_boundary - u[cut]) / np.where(short, 1.0, theta))
         bend = (slope - (u[cut] - previous) / back) / (theta + back)
         line = at_boundary + (at_boundary - previous) * (1 - theta) / (theta + back)
-        beyond = tuple((grid.index + ahead.step)[cut].T)
+        beyond = tuple((grid.index[cut] + np.rint(ahead.way[cut] / grid.spacing).astype(int)).T)
         np.add.at(total, beyond, np.where(short, line, u[cut] + slope + bend * (1 - theta)))
         np.add.at(count, beyond, 1)
     values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -152,17 +150,29 @@ def grid_function(grid: Grid, u: np.ndarray, boundary: Callable[[np.ndarray], np
     return GridFunction(grid, boundary, values)
 
 
-def _inside(domain: Domain, x: np.ndarray, closeness: float) -> np.ndarray:
-    return (domain.distance(torch.from_numpy(x))[:, 0] > closeness).numpy()
+def _distance(domain: Domain, x: np.ndarray) -> np.ndarray:
+    return domain.distance(torch.from_numpy(x))[:, 0].numpy()
+
+
+def _arms(grid: Grid, offset: Offset) -> Arms:
+    step = np.broadcast_to(np.array(offset), grid.index.shape)
+    end = grid.index + step
+    step = np.where((end < 0) | (end >= grid.number.shape), -step, step)
+    neighbour = grid.number[tuple((grid.index + step).T)]
+    start, way = grid.points, grid.spacing * step
+    length, cut = np.ones(len(step)), neighbour < 0
+    length[cut] = _cut(grid, start[cut], way[cut])
+    return Arms(start, way, length, neighbour)
 
 
 def _cut(grid: Grid, start: np.ndarray, way: np.ndarray) -> np.ndarray:
-    """The part of the way at which it leaves the domain, by bisection; exactly 1 where it does so at its end."""
+    """The part of the way at which it leaves the domain, by bisection; exactly 1 where its end is on the boundary."""
     low, high = np.zeros(len(start)), np.ones(len(start))
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        inside = _inside(grid.domain, start + middle[:, None] * way, grid.closeness)
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    left = np.flatnonzero(np.abs(_distance(grid.domain, start + way)) > grid.closeness)
+    for _ in range(HALVINGS if len(left) else 0):
+        middle = 0.5 * (low[left] + high[left])
+        inside = _distance(grid.domain, start[left] + middle[:, None] * way[left]) > grid.closeness
+        low[left], high[left] = np.where(inside, middle, low[left]), np.where(inside, high[left], middle)
     return high
 
 

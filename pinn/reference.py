@@ -31,7 +31,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from .cut_grids import Grid, GridFunction, arms, cut_grid, grid_function
+from .cut_grids import Arms, Grid, GridFunction, Offset, arms, cut_grid, grid_function
 from .problems import Problem, is_zero
 
 FEWEST = 4  # intervals along every axis
@@ -80,10 +80,11 @@ def finite_differences(problem: Problem, cells: int = 200) -> GridFunction:
     def boundary(x: np.ndarray) -> np.ndarray:
         return _values(problem, "boundary", x)[:, 0]
 
-    return grid_function(grid, _solution(problem, grid), boundary)
+    cross = arms(grid)
+    return grid_function(grid, cross, _solution(problem, grid, cross), boundary)
 
 
-def _solution(problem: Problem, grid: Grid) -> np.ndarray:
+def _solution(problem: Problem, grid: Grid, cross: dict[Offset, Arms]) -> np.ndarray:
     """The values of u at the nodes inside."""
     from scipy.sparse import csc_array
     from scipy.sparse.linalg import splu
@@ -92,20 +93,20 @@ def _solution(problem: Problem, grid: Grid) -> np.ndarray:
     rows, columns, entries = [np.arange(m)], [np.arange(m)], [_values(problem, "killing", grid.points)[:, 0]]
     right = _values(problem, "source", grid.points)[:, 0]
     for offset, weight in _directions(grid, _values(problem, "diffusion", grid.points)):
-        both = arms(grid, offset), arms(grid, tuple(-o for o in offset))
+        both = cross[offset], cross[tuple(-o for o in offset)]
         span = both[0].length + both[1].length
         for arm in both:
             used = np.flatnonzero(weight > 0)
             coefficient = 2 * weight[used] / (span * arm.length)[used]
             if sum(map(abs, offset)) == 1 and not is_zero(problem.drift):
-                drift = (_values(problem, "drift", arm.middle) * arm.step / grid.spacing).sum(1)[used]
+                drift = (_values(problem, "drift", arm.at(0.5)) * arm.way / grid.spacing**2).sum(1)[used]
                 coefficient *= _bernoulli(-drift * arm.length[used] / weight[used])
             ahead = arm.neighbour[used] >= 0
             rows += [used, used[ahead]]
             columns += [used, arm.neighbour[used][ahead]]
             entries += [coefficient, -coefficient[ahead]]
             at_end = used[~ahead]
-            right[at_end] += coefficient[~ahead] * _values(problem, "boundary", arm.end[at_end])[:, 0]
+            right[at_end] += coefficient[~ahead] * _values(problem, "boundary", arm.at(1.0, at_end))[:, 0]
     matrix = csc_array((np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns))), shape=(m, m))
     scale = 1 / np.abs(matrix).sum(1)
     matrix = csc_array(matrix.multiply(scale[:, None]))
@@ -119,7 +120,7 @@ def _solution(problem: Problem, grid: Grid) -> np.ndarray:
     return u
 
 
-def _directions(grid: Grid, a: np.ndarray) -> list[tuple[tuple[int, ...], np.ndarray]]:
+def _directions(grid: Grid, a: np.ndarray) -> list[tuple[Offset, np.ndarray]]:
     """Offsets, and the weights (m,) of the second derivatives along them, in spacings, that make a : Hess / 2."""
     d, h = len(grid.spacing), grid.spacing
     unit = np.eye(d, dtype=int)
