@@ -31,14 +31,14 @@ class Grid(NamedTuple):
     domain: Domain
     lower: np.ndarray  # (d,)
     spacing: np.ndarray  # (d,)
-    index: np.ndarray  # (m, d), the nodes inside
+    nodes: np.ndarray  # (m, d), the indices of those inside
     number: np.ndarray  # shape of the grid; their numbers, -1 at the other nodes
     closeness: float  # what is as near to the boundary is on it
 
     @property
     def points(self) -> np.ndarray:
         """The nodes inside, (m, d)."""
-        return self.lower + self.spacing * self.index
+        return self.lower + self.spacing * self.nodes
 
 
 class Arms(NamedTuple):
@@ -87,15 +87,16 @@ def cut_grid(domain: Domain, reflecting: Box | None, counts: Callable[[np.ndarra
 
 def arms(grid: Grid) -> dict[Offset, Arms]:
     """Return the arms along all offsets of numbers -1, 0 and 1, but that of zeros only."""
-    return {offset: _arms(grid, offset) for offset in product((-1, 0, 1), repeat=len(grid.lower)) if any(offset)}
+    start = grid.points
+    return {offset: _arms(grid, start, offset) for offset in product((-1, 0, 1), repeat=start.shape[1]) if any(offset)}
 
 
 @dataclass(frozen=True, eq=False)
 class GridFunction:
     """A function known at the nodes of a grid: call it at points (n, d) for (n, 1), by cubic interpolation.
 
-    Near the boundary values beyond it are extrapolated along the arms that it cuts.  In a corner too sharp for that, the
-    value is that of the nearest point of the boundary.  Outside of the domain values mean nothing.
+    Near the boundary values beyond it are extrapolated along the arms that it cuts.  In a corner too sharp for that,
+    the value is that of the nearest point of the boundary.  Outside of the domain values mean nothing.
     """
 
     grid: Grid
@@ -142,11 +143,11 @@ def grid_function(
         slope = np.where(short, 0.0, (at_boundary - u[cut]) / np.where(short, 1.0, theta))
         bend = (slope - (u[cut] - previous) / back) / (theta + back)
         line = at_boundary + (at_boundary - previous) * (1 - theta) / (theta + back)
-        beyond = tuple((grid.index[cut] + np.rint(ahead.way[cut] / grid.spacing).astype(int)).T)
+        beyond = tuple((grid.nodes[cut] + np.rint(ahead.way[cut] / grid.spacing).astype(int)).T)
         np.add.at(total, beyond, np.where(short, line, u[cut] + slope + bend * (1 - theta)))
         np.add.at(count, beyond, 1)
     values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    values[tuple(grid.index.T)] = u
+    values[tuple(grid.nodes.T)] = u
     return GridFunction(grid, boundary, values)
 
 
@@ -154,12 +155,12 @@ def _distance(domain: Domain, x: np.ndarray) -> np.ndarray:
     return domain.distance(torch.from_numpy(x))[:, 0].numpy()
 
 
-def _arms(grid: Grid, offset: Offset) -> Arms:
-    step = np.broadcast_to(np.array(offset), grid.index.shape)
-    end = grid.index + step
+def _arms(grid: Grid, start: np.ndarray, offset: Offset) -> Arms:
+    step = np.broadcast_to(np.array(offset), grid.nodes.shape)
+    end = grid.nodes + step
     step = np.where((end < 0) | (end >= grid.number.shape), -step, step)
-    neighbour = grid.number[tuple((grid.index + step).T)]
-    start, way = grid.points, grid.spacing * step
+    neighbour = grid.number[tuple((grid.nodes + step).T)]
+    way = grid.spacing * step
     length, cut = np.ones(len(step)), neighbour < 0
     length[cut] = _cut(grid, start[cut], way[cut])
     return Arms(start, way, length, neighbour)

@@ -171,7 +171,9 @@ def _panels(phi: Callable[[np.ndarray], np.ndarray], lower: float, upper: float)
     steepest = np.abs(np.diff(phi(np.linspace(lower, upper, PROBES + 1)))).max() * PROBES
     count = max(PANELS, int(np.ceil(0.5 * steepest)))
     if count > MOST_PANELS:
-        raise ValueError(f"energy is too steep: beta V has a slope of {steepest / (upper - lower):.3g} between {lower} and {upper}")
+        raise ValueError(
+            f"energy is too steep: beta V has a slope of {steepest / (upper - lower):.3g} between {lower} and {upper}"
+        )
     edges = np.linspace(lower, upper, count + 1)
     centers, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * (upper - lower) / count
     points = centers[:, None] + half * NODES

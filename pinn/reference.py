@@ -17,8 +17,8 @@ order as the cells shrink.  Mixed derivatives take offsets along diagonals,
 .. math:: a_{12}\, \partial_1 \partial_2 = \frac{|a_{12}|}{2 h_1 h_2} \bigl(\partial_v^2 - h_1^2 \partial_1^2
    - h_2^2 \partial_2^2\bigr), \qquad v = (1, \operatorname{sign} a_{12})
 
-with spacings in the ratio of :math:`\sqrt{a_{11}}` and :math:`\sqrt{a_{22}}`, for which all weights are positive where a
-is constant.  So the matrix is an M-matrix where c is not negative: u obeys the maximum principle.
+with spacings in the ratio of :math:`\sqrt{a_{11}}` and :math:`\sqrt{a_{22}}`, for which all weights are positive where
+a is constant.  So the matrix is an M-matrix where c is not negative: u obeys the maximum principle.
 
 Reference: G. H. Shortley, R. Weller, J. Appl. Phys. 9 (1938); D. L. Scharfetter, H. K. Gummel, IEEE Trans. Electron
 Devices 16 (1969).
@@ -50,8 +50,8 @@ def finite_differences(problem: Problem, cells: int = 200) -> GridFunction:
         u, points (n, d) -> (n, 1), by interpolation; without derivatives by autograd.  It serves as ``exact``.
 
     Raises:
-        ValueError: more than three dimensions, too few cells, or a diffusion that varies and mixes the axes too much for
-            its grid.
+        ValueError: more than three dimensions, too few cells, or a diffusion that varies and mixes the axes too much
+            for its grid.
         ArithmeticError: the equations have no unique solution.
 
     The boundary may be of any shape that the grid resolves; at reentrant corners the order is lower.  Mean times that
@@ -74,7 +74,7 @@ def finite_differences(problem: Problem, cells: int = 200) -> GridFunction:
         return np.maximum(np.rint(cells * share / share.max()), FEWEST).astype(int)
 
     grid = cut_grid(problem.domain, problem.reflecting, counts)
-    if len(grid.index) == 0:
+    if len(grid.nodes) == 0:
         raise ValueError(f"cells must be more than {cells}: no node of the grid lies in the domain")
 
     def boundary(x: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ def _solution(problem: Problem, grid: Grid, cross: dict[Offset, Arms]) -> np.nda
     from scipy.sparse import csc_array
     from scipy.sparse.linalg import splu
 
-    m = len(grid.index)
+    m = len(grid.nodes)
     rows, columns, entries = [np.arange(m)], [np.arange(m)], [_values(problem, "killing", grid.points)[:, 0]]
     right = _values(problem, "source", grid.points)[:, 0]
     for offset, weight in _directions(grid, _values(problem, "diffusion", grid.points)):
@@ -132,8 +132,7 @@ def _directions(grid: Grid, a: np.ndarray) -> list[tuple[Offset, np.ndarray]]:
             continue
         weights[i], weights[j] = weights[i] - abs(mixed), weights[j] - abs(mixed)
         for sign in (1, -1):
-            if (sign * mixed > 0).any():
-                diagonals.append((tuple(map(int, unit[i] + sign * unit[j])), np.maximum(sign * mixed, 0)))
+            diagonals += [(tuple(map(int, unit[i] + sign * unit[j])), np.maximum(sign * mixed, 0))]
     for i, weight in enumerate(weights):
         if not weight.min() > 0:
             where = grid.points[weight.argmin()].tolist()
@@ -145,7 +144,7 @@ def _directions(grid: Grid, a: np.ndarray) -> list[tuple[Offset, np.ndarray]]:
 
 
 def _bernoulli(z: np.ndarray) -> np.ndarray:
-    """z / (exp(z) - 1)."""
+    """The function B of this module."""
     z = np.clip(z, -np.inf, 700.0)
     small = np.abs(z) < 1e-5
     return np.where(small, 1 - 0.5 * z, z / np.expm1(np.where(small, 1.0, z)))
