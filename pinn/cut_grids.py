@@ -95,8 +95,9 @@ def arms(grid: Grid) -> dict[Offset, Arms]:
 class GridFunction:
     """A function known at the nodes of a grid: call it at points (n, d) for (n, 1), by cubic interpolation.
 
-    Near the boundary values beyond it are extrapolated along the arms that it cuts.  In a corner too sharp for that,
-    the value is that of the nearest point of the boundary.  Outside of the domain values mean nothing.
+    Near the boundary values beyond it are extrapolated along the arms that it cuts, and from the next cell where there
+    are not enough.  In a corner too sharp for that, the value is that of the nearest point of the boundary.  Outside of
+    the domain values mean nothing.
     """
 
     grid: Grid
@@ -112,7 +113,10 @@ class GridFunction:
         place = (x - self.grid.lower) / self.grid.spacing
         last = np.array(self.values.shape) - WINDOW
         cell = np.clip(np.floor(place).astype(int), 0, last + 2)
-        for shift in sorted(product((-1, 0, -2), repeat=x.shape[1]), key=lambda shift: sum(abs(s + 1) for s in shift)):
+        windows = product((-1, 0, -2, 1, -3), repeat=x.shape[1])  # about the cell, from one end of it, and beside it
+        for shift in sorted(
+            windows, key=lambda shift: (max(abs(s + 1) for s in shift), sum(abs(s + 1) for s in shift))
+        ):
             left = np.flatnonzero(np.isnan(found))
             first = cell[left] + shift
             left, first = (kept[((first >= 0) & (first <= last)).all(1)] for kept in (left, first))

@@ -29,7 +29,10 @@ def test_the_drift_is_minus_the_gradient(energy, dim):
     assert (x == kept).all()
 
 
-@pytest.mark.parametrize(("energy", "dim"), [(double_well, 3), (harmonic, 3), (mueller_brown, 2)])
+@pytest.mark.parametrize(
+    ("energy", "dim"),
+    [(mueller_brown, 2), *(pytest.param(energy, 3, marks=pytest.mark.slow) for energy in (double_well, harmonic))],
+)
 def test_numba_gives_the_same(energy, dim):
     x = points(dim)
     np.testing.assert_allclose(numba.njit(energy.value)(x), energy(x), rtol=1e-13)

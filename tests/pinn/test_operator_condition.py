@@ -1,4 +1,4 @@
-"""The operator-level condition number: a closed form, the table of double wells, the bound, and what is below rounding."""
+"""The operator-level condition number: a closed form, the table of double wells, the bound, what is below rounding."""
 
 import numpy as np
 import pytest
