@@ -7,10 +7,13 @@ from .ansatz import BoundaryAnsatz
 from .balls import Annulus, Ball
 from .checkpoints import load_checkpoint, save_checkpoint
 from .conditioning import Extremes, KernelSpectrum, SpectralDensity, hessian_density, hessian_extremes, kernel_spectrum
+from .conditioning_operator import Legendre, OperatorCondition, Sines, operator_condition
+from .cut_grids import GridFunction
 from .derivatives import Jet, divergence, generator, gradient, hessian, laplacian
 from .domain_algebra import Composition, Operation, difference, intersection, union
 from .domain_protocol import Domain, compiled
 from .domains import Box, HalfSpace, Interval, UnitSquare
+from .energies import Energy, double_well, harmonic, mueller_brown
 from .features import FourierFeatures, PeriodicFeatures
 from .feynman_kac import EulerMaruyama, Exit, Labels, WalkOnSpheres, labels
 from .gauss_newton import GaussNewtonState, gauss_newton
@@ -20,9 +23,11 @@ from .level_sets import LevelSet, Star
 from .losses import Boundary, Data, Loss, Neumann, Periodic, Residual, Robin, Rows, Squares, sketched
 from .natural_gradient import NaturalGradientState, natural_gradient
 from .networks import MLP, cosine, sine, tanh
+from .one_dimensional import interval_committor, interval_exit_time, passage_time, radial_committor
 from .parameter_vectors import EachStep
 from .polygons import Polygon, l_shape
 from .problems import MeanExitTime, Poisson, Problem, Schroedinger
+from .reference import finite_differences
 from .resampling import rad, rar
 from .sampling import latin_hypercube, sobol, uniform
 from .schedules import cosine_decay, exponential_decay
@@ -41,23 +46,27 @@ __all__ = [
     "Data",
     "Domain",
     "EachStep",
+    "Energy",
     "EulerMaruyama",
     "Exit",
     "Extremes",
     "FourierFeatures",
     "GaussNewtonState",
+    "GridFunction",
     "HalfSpace",
     "Interval",
     "Jet",
     "KernelSpectrum",
     "LBFGSState",
     "Labels",
+    "Legendre",
     "LevelSet",
     "Loss",
     "MeanExitTime",
     "NaturalGradientState",
     "Neumann",
     "Operation",
+    "OperatorCondition",
     "Periodic",
     "PeriodicFeatures",
     "Poisson",
@@ -67,6 +76,7 @@ __all__ = [
     "Robin",
     "Rows",
     "Schroedinger",
+    "Sines",
     "SpectralDensity",
     "Squares",
     "Star",
@@ -78,15 +88,20 @@ __all__ = [
     "cosine_decay",
     "difference",
     "divergence",
+    "double_well",
     "exponential_decay",
+    "finite_differences",
     "gauss_newton",
     "generator",
     "gradient",
     "gradient_norm_weights",
+    "harmonic",
     "hessian",
     "hessian_density",
     "hessian_extremes",
     "intersection",
+    "interval_committor",
+    "interval_exit_time",
     "jacobian_operator",
     "kernel_spectrum",
     "l_shape",
@@ -96,10 +111,14 @@ __all__ = [
     "lbfgs",
     "load_checkpoint",
     "moving_average",
+    "mueller_brown",
     "natural_gradient",
     "ntk_trace_weights",
+    "operator_condition",
     "parameters",
+    "passage_time",
     "rad",
+    "radial_committor",
     "rar",
     "residual_jacobian",
     "save_checkpoint",
