@@ -13,90 +13,23 @@ threads and for any executor.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_tensor
+from .domain_protocol import points_of
+from .problems import Problem
+from .random_walks import EulerMaruyama, Method, WalkOnSpheres, check_method, default_method, majorant, prepared, walker
 
-from .domain_protocol import compiled
-from .problems import Problem, is_zero
-
-COEFFICIENTS = ("drift", "diffusion", "killing", "source", "boundary")
 CHUNK = 1024  # paths of a point that are averaged together
 UNIT = 2**15  # paths that a worker runs at a time
-
-
-class Exit(Enum):
-    """How a path in steps of dt notices that it has left the domain in between."""
-
-    NAIVE = 0
-    """It has when a step ends outside: too late, an error of order sqrt(dt)."""
-    SHIFT = 1
-    """It has when a step ends within .5826 sigma sqrt(dt) of the boundary (Gobet and Menozzi, arXiv 0706.4042)."""
-    BRIDGE = 2
-    """Also when the Brownian bridge between two points inside has left, drawn with its probability for a flat face."""
-
-
-@dataclass(frozen=True)
-class EulerMaruyama:
-    """Paths in steps of time dt: any drift and diffusion.
-
-    Args:
-        dt: the step.
-        exit: how the exit is noticed.
-        steps: a path is broken off after so many steps, and counted in ``capped``.
-        antithetic: paths in pairs with opposite noise; the number of paths must be even.
-    """
-
-    dt: float
-    exit: Exit = Exit.SHIFT
-    steps: int = 10**7
-    antithetic: bool = False
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.dt) and self.dt > 0):
-            raise ValueError(f"dt must be a positive number, got {self.dt}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-
-    def __str__(self) -> str:
-        return f"Euler-Maruyama, dt = {self.dt:g}, exit {self.exit.name.lower()}"
-
-
-@dataclass(frozen=True)
-class WalkOnSpheres:
-    """Walks that jump to the sphere around them: no drift, a constant multiple of the identity as diffusion.
-
-    The killing must be a number; in more than three dimensions, the source too, or the killing 0.
-
-    Args:
-        eps: a walk has arrived when it is so close to the boundary, an error of this order.
-        steps: a walk is broken off after so many steps.
-    """
-
-    eps: float
-    steps: int = 10**5
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.eps) and self.eps > 0):
-            raise ValueError(f"eps must be a positive number, got {self.eps}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-
-    def __str__(self) -> str:
-        return f"walk on spheres, eps = {self.eps:g}"
-
-
-Method = EulerMaruyama | WalkOnSpheres
 
 
 @dataclass(frozen=True)
@@ -154,7 +87,7 @@ def labels(
     >>> abs(found.mean.item() - 0.5) < 5 * found.stderr.item() + 0.005
     True
     """
-    x = as_tensor(points, "points").detach().cpu().double()
+    x = points_of(points, problem.domain.dim).detach().cpu().double()
     check_points(problem, x)
     method = default_method(problem) if method is None else method
     check_method(problem, method)
@@ -188,46 +121,12 @@ def labels(
 
 
 def check_points(problem: Problem, x: Tensor) -> None:
-    """Refuse points that are not (n, d) or not inside."""
-    if x.ndim != 2 or x.shape[1] != problem.domain.dim:
-        raise ValueError(f"points must be (n, {problem.domain.dim}), got {tuple(x.shape)}")
-    outside = ~problem.domain.contains(x)
+    """Refuse points that are not inside of the domain and its reflecting box."""
+    outside = ~problem.region.contains(x)
     if outside.any():
         raise ValueError(
             f"points must lie inside the domain, {int(outside.sum())} do not; the first is {x[outside][0].tolist()}"
         )
-
-
-def default_method(problem: Problem) -> Method:
-    """Walk on spheres where it applies, to 1/10000 of the shortest side of the box around the domain.
-
-    Else Euler-Maruyama with shifted boundary, in steps of a standard deviation of 1/100 of that side.
-    """
-    side = min(high - low for low, high in zip(problem.domain.lower, problem.domain.upper, strict=True))
-    if not obstacles(problem):
-        return WalkOnSpheres(eps=1e-4 * side)
-    largest = torch.linalg.eigvalsh(problem.values("diffusion", problem.domain.sample(100, 0))).max().item()
-    return EulerMaruyama(dt=(1e-2 * side) ** 2 / largest)
-
-
-def obstacles(problem: Problem) -> str:
-    """Why there is no walk on spheres for a problem; an empty text where there is one."""
-    functions, numbers, _, mixes = prepared(problem)
-    if "drift" in functions:
-        return "it has a drift"
-    if "diffusion" in functions or mixes:
-        return "its diffusion is not a constant multiple of the identity"
-    if "killing" in functions or numbers["killing"] < 0:
-        return "its killing is not one number of at least 0"
-    if numbers["killing"] > 0 and "source" in functions and problem.domain.dim > 3:
-        return "it has killing and a source that varies, in more than three dimensions"
-    return ""
-
-
-def check_method(problem: Problem, method: Method) -> None:
-    """Refuse walks on spheres for a problem that has none."""
-    if isinstance(method, WalkOnSpheres) and obstacles(problem):
-        raise ValueError(f"there is no walk on spheres for this problem: {obstacles(problem)}; use EulerMaruyama")
 
 
 def _group(method: Method) -> int:
@@ -260,11 +159,15 @@ def _run(
 
     at_starts: (points, 3), distance, source and killing.
     """
-    from ._kernels.euler import BROKEN, DONE
+    from ._kernels.euler import BROKEN, DONE, EXCEEDED
 
     values, status = np.empty(last - first), np.empty(last - first, np.int8)
-    run = _euler(problem, method) if isinstance(method, EulerMaruyama) else _spheres(problem, method)
-    run(starts, at_starts, paths, seed, first, values, status)
+    walker(problem, method)(starts, at_starts, paths, seed, first, values, status)
+    if isinstance(method, WalkOnSpheres) and (status == EXCEEDED).any():
+        raise ArithmeticError(
+            f"a walk found a killing above the majorant {majorant(problem, method):g}: give a larger one, or use "
+            "EulerMaruyama"
+        )
     if (status == BROKEN).any():
         number = first + int(np.argmax(status == BROKEN))
         raise ArithmeticError(
@@ -281,96 +184,6 @@ def _run(
         rows.append((len(value), mean, ((value - mean) ** 2).sum(), group * np.sum(~done)))
         begin = end
     return np.array(rows, dtype=np.float64)
-
-
-def _euler(problem: Problem, method: EulerMaruyama) -> Callable[..., None]:
-    from ._kernels.euler import euler_kernel
-
-    functions, numbers, factor, mixes = prepared(problem)
-    varying = tuple(name in functions for name in COEFFICIENTS)
-    parts = (functions.get(name, _nothing()) for name in COEFFICIENTS)
-    run = euler_kernel(*parts, compiled(problem.domain), varying, mixes)
-    constants = numbers["source"], numbers["killing"], numbers["boundary"]
-    return partial(run, constants, factor, method.dt, method.exit.value, method.antithetic, method.steps)
-
-
-def _spheres(problem: Problem, method: WalkOnSpheres) -> Callable[..., None]:
-    from ._kernels.spheres import spheres_kernel
-
-    functions, numbers, factor, _ = prepared(problem)
-    source, boundary = (functions.get(name, _nothing()) for name in ("source", "boundary"))
-    run = spheres_kernel(source, boundary, compiled(problem.domain), "source" in functions, "boundary" in functions)
-    constants = numbers["source"], numbers["killing"], numbers["boundary"]
-    return partial(run, constants, float(factor[0, 0] ** 2), method.eps, method.steps)
-
-
-class Prepared(NamedTuple):
-    """A problem as random walks take it."""
-
-    functions: dict[str, Any]  # the coefficients that vary, compiled
-    numbers: dict[str, float]  # killing, source and boundary value; 0 where they vary
-    factor: np.ndarray  # (d, d) lower triangular, a square root of the diffusion at a point
-    mixes: bool  # whether the diffusion is more than a multiple of the identity
-
-
-@lru_cache(maxsize=16)
-def prepared(problem: Problem) -> Prepared:
-    """Compile the coefficients that vary, and take the others as numbers.
-
-    Raises:
-        TypeError: Numba refuses one, for the reason that the message ends with.
-    """
-    point = problem.domain.sample(1, 0)
-    functions = {name: function for name in COEFFICIENTS if (function := _compiled(name, problem, point)) is not None}
-    values = {name: float(problem.values(name, point)) for name in ("killing", "source", "boundary")}
-    numbers = {name: 0.0 if name in functions else value for name, value in values.items()}
-    diffusion = problem.values("diffusion", point).numpy()[0]
-    if callable(problem.diffusion):
-        mixes = np.ndim(problem.diffusion(point.numpy().T)) == 3
-    else:
-        mixes = bool((diffusion != diffusion[0, 0] * np.eye(len(diffusion))).any())
-    return Prepared(functions, numbers, np.linalg.cholesky(diffusion), mixes)
-
-
-def _compiled(name: str, problem: Problem, point: Tensor) -> Any:
-    """A coefficient as a Numba function of x (d, lanes); None where it is a number."""
-    import numba
-
-    from ._kernels.random import LANES
-
-    lanes = np.ascontiguousarray(np.repeat(point.numpy().T, LANES, 1))
-    coefficient = getattr(problem, name)
-    if name == "drift" and not callable(coefficient) and not is_zero(coefficient):
-        coefficient = _constant(np.broadcast_to(np.asarray(coefficient, dtype=np.float32), (len(lanes),)).copy())
-    if not callable(coefficient) or np.ndim(coefficient(lanes)) == 0:
-        return None
-    function = numba.njit(coefficient, error_model="numpy", nogil=True)
-    try:
-        for x in (lanes.astype(np.float32), lanes[:, :1].copy()):
-            function(x)
-    except Exception as error:  # Numba's own, and what its compiler trips over
-        raise TypeError(
-            f"{name} cannot be compiled by Numba, as random walks need it: write it with NumPy functions of "
-            f"x (d, n). Numba says: {error}"
-        ) from error
-    return function
-
-
-def _constant(vector: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    def drift(x: np.ndarray) -> np.ndarray:
-        out = np.empty(x.shape, np.float32)
-        for i in range(len(x)):
-            out[i] = vector[i]
-        return out
-
-    return drift
-
-
-@lru_cache(maxsize=1)
-def _nothing() -> Any:
-    import numba
-
-    return numba.njit(lambda x: x[0])  # stands where a coefficient is a number, and is never called
 
 
 @contextmanager

@@ -157,7 +157,7 @@ def test_paths_that_are_broken_off_are_counted():
             ValueError,
             r"points must lie inside the domain, 1 do not",
         ),
-        (lambda: labels(DISK, [[0.0]], paths=10), ValueError, r"points must be \(n, 2\), got \(1, 1\)"),
+        (lambda: labels(DISK, [[0.0]], paths=10), ValueError, r"points must have shape \(n, 2\), got \(1, 1\)"),
         (lambda: labels(DISK, [[0.0, 0.0]], paths=0), ValueError, "paths must be at least 1"),
         (lambda: labels(DISK, [[0.0, 0.0]], paths=10, seed=-1), ValueError, "seed must be between"),
         (lambda: EulerMaruyama(0.0), ValueError, "dt must be a positive number, got 0.0"),
