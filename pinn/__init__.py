@@ -10,6 +10,7 @@ from .domain_protocol import Domain, compiled
 from .domains import Box, HalfSpace, Interval, UnitSquare
 from .feynman_kac import Labels, labels
 from .level_sets import LevelSet, Star
+from .multilevel import Multilevel
 from .polygons import Polygon, l_shape
 from .problems import MeanExitTime, Poisson, Problem, Schroedinger
 from .random_walks import EulerMaruyama, Exit, WalkOnSpheres
@@ -30,6 +31,7 @@ __all__ = [
     "Labels",
     "LevelSet",
     "MeanExitTime",
+    "Multilevel",
     "Operation",
     "Poisson",
     "Polygon",

@@ -94,19 +94,42 @@ class WalkOnSpheres:
         return f"walk on spheres, eps = {self.eps:g}"
 
 
-Method = EulerMaruyama | WalkOnSpheres
+@dataclass(frozen=True)
+class Correction:
+    """Pairs of paths with steps dt and 4 dt and the same noise, and the difference of what they collect.
+
+    Both notice the exit by the shift of the boundary.
+    """
+
+    dt: float
+    steps: int
+
+    def __str__(self) -> str:
+        return f"Euler-Maruyama, dt = {self.dt:g} minus {4 * self.dt:g}"
 
 
-def default_method(problem: Problem) -> Method:
+Walk = EulerMaruyama | WalkOnSpheres | Correction
+
+
+def default_method(problem: Problem) -> EulerMaruyama | WalkOnSpheres:
     """Walk on spheres where it applies and the killing is a number, to 1/10000 of the shortest side of the region.
 
     Else Euler-Maruyama with shifted boundary, in steps of a standard deviation of 1/100 of that side.
     """
-    side = min(high - low for low, high in zip(problem.region.lower, problem.region.upper, strict=True))
     if not obstacles(problem) and "killing" not in prepared(problem).functions:
-        return WalkOnSpheres(eps=1e-4 * side)
+        return WalkOnSpheres(eps=1e-4 * shortest_side(problem))
+    return default_euler(problem)
+
+
+def default_euler(problem: Problem) -> EulerMaruyama:
+    """Euler-Maruyama with shifted boundary, in steps of a standard deviation of 1/100 of the shortest side."""
     largest = torch.linalg.eigvalsh(problem.values("diffusion", problem.sample(100, 0))).max().item()
-    return EulerMaruyama(dt=(1e-2 * side) ** 2 / largest)
+    return EulerMaruyama(dt=(1e-2 * shortest_side(problem)) ** 2 / largest)
+
+
+def shortest_side(problem: Problem) -> float:
+    """Of the box around the region."""
+    return min(high - low for low, high in zip(problem.region.lower, problem.region.upper, strict=True))
 
 
 def obstacles(problem: Problem) -> str:
@@ -126,7 +149,7 @@ def obstacles(problem: Problem) -> str:
     return ""
 
 
-def check_method(problem: Problem, method: Method) -> None:
+def check_method(problem: Problem, method: Walk) -> None:
     """Refuse a method that the problem does not have, and a control variate that has another shape than the points."""
     if isinstance(method, WalkOnSpheres) and obstacles(problem):
         raise ValueError(f"there is no walk on spheres for this problem: {obstacles(problem)}; use EulerMaruyama")
@@ -135,13 +158,20 @@ def check_method(problem: Problem, method: Method) -> None:
         check_coefficient("control", method.control, x, [(len(x),)])
 
 
-def walker(problem: Problem, method: Method) -> Callable[..., None]:
+def walker(problem: Problem, method: Walk) -> Callable[..., None]:
     """The compiled walks: run(starts, at_starts, paths, seed, first, values, status).
 
     They are the paths first, first + 1, …, one for every element of values; path i begins at starts[i // paths].
     at_starts: (points, 3), distance, source and killing there.  status: how they ended, see `_kernels.euler`.
     """
-    return _euler(problem, method) if isinstance(method, EulerMaruyama) else _spheres(problem, method)
+    if isinstance(method, WalkOnSpheres):
+        return _spheres(problem, method)
+    return _euler(problem, method) if isinstance(method, EulerMaruyama) else _pairs(problem, method)
+
+
+def group_of(method: Walk) -> int:
+    """How many walks in a row are one observation: those of an antithetic pair are."""
+    return 2 if isinstance(method, EulerMaruyama) and method.antithetic else 1
 
 
 def _euler(problem: Problem, method: EulerMaruyama) -> Callable[..., None]:
@@ -157,6 +187,17 @@ def _euler(problem: Problem, method: EulerMaruyama) -> Callable[..., None]:
     constants = numbers["source"], numbers["killing"], numbers["boundary"]
     walls = _walls(problem).astype(np.float32)
     return partial(run, constants, factor, method.dt, method.exit.value, method.antithetic, method.steps, walls)
+
+
+def _pairs(problem: Problem, method: Correction) -> Callable[..., None]:
+    from ._kernels.levels import levels_kernel
+
+    functions, numbers, factor, mixes = prepared(problem)
+    parts = (functions.get(name, _nothing()) for name in COEFFICIENTS)
+    varying = tuple(name in functions for name in COEFFICIENTS)
+    run = levels_kernel(*parts, compiled(problem.domain), varying, mixes, problem.reflecting is not None)
+    constants = numbers["source"], numbers["killing"], numbers["boundary"]
+    return partial(run, constants, factor, method.dt, method.steps, _walls(problem).astype(np.float32))
 
 
 def _spheres(problem: Problem, method: WalkOnSpheres) -> Callable[..., None]:
