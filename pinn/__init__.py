@@ -6,6 +6,7 @@ if __name__ != "optsci.pinn":
 from .ansatz import BoundaryAnsatz
 from .balls import Annulus, Ball
 from .checkpoints import load_checkpoint, save_checkpoint
+from .committors import Committor, Complement
 from .conditioning import Extremes, KernelSpectrum, SpectralDensity, hessian_density, hessian_extremes, kernel_spectrum
 from .conditioning_operator import Legendre, OperatorCondition, Sines, operator_condition
 from .cut_grids import GridFunction
@@ -21,12 +22,14 @@ from .jacobians import jacobian_operator, parameters, residual_jacobian
 from .lbfgs import LBFGSState, lbfgs
 from .level_sets import LevelSet, Star
 from .losses import Boundary, Data, Loss, Neumann, Periodic, Residual, Robin, Rows, Squares, sketched
+from .multilevel import Multilevel
 from .natural_gradient import NaturalGradientState, natural_gradient
 from .networks import MLP, cosine, sine, tanh
 from .one_dimensional import interval_committor, interval_exit_time, passage_time, radial_committor
 from .parameter_vectors import EachStep
 from .polygons import Polygon, l_shape
 from .problems import MeanExitTime, Poisson, Problem, Schroedinger
+from .random_walks import EulerMaruyama, Exit, WalkOnSpheres
 from .reference import finite_differences
 from .resampling import rad, rar
 from .sampling import latin_hypercube, sobol, uniform
@@ -42,6 +45,8 @@ __all__ = [
     "Boundary",
     "BoundaryAnsatz",
     "Box",
+    "Committor",
+    "Complement",
     "Composition",
     "Data",
     "Domain",
@@ -63,6 +68,7 @@ __all__ = [
     "LevelSet",
     "Loss",
     "MeanExitTime",
+    "Multilevel",
     "NaturalGradientState",
     "Neumann",
     "Operation",

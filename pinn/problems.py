@@ -144,7 +144,7 @@ class Problem:
             drawn *= 4
 
     def relative_error(self, u: Callable[[Tensor], Tensor], n: int = 10_000, seed: int = 0) -> float:
-        r"""The relative error of u in the mean square, :math:`\|u - u^*\| / \|u^*\|`, at n uniform points of the region.
+        r"""The relative error :math:`\|u - u^*\| / \|u^*\|` in the mean square, at n uniform points of the region.
 
         Args:
             u: points (n, d) -> (n, 1); a module gets them in the precision and on the device of its parameters.

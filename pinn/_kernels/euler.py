@@ -19,27 +19,31 @@ from .random import FUSED, LANES, exp, log, next_bits_of, normals, seed_lane, un
 
 NAIVE, SHIFT, BRIDGE = 0, 1, 2
 BETA = 0.5825971579390106  # -zeta(1/2) / sqrt(2 pi)
-DONE, CAPPED, BROKEN = 0, 1, 2  # how a path ended: at the boundary, after too many steps, with a number that is none
+# How a path ended: at the boundary, after too many steps, with a number that is none, where the majorant is too small.
+DONE, CAPPED, BROKEN, EXCEEDED = 0, 1, 2, 3
 NEVER = 2**62
 UNLIKELY = 20.0  # a bridge whose exit has a probability below exp(-20) is taken for one without
 
 
 @functools.lru_cache(maxsize=64)
-def euler_kernel(drift, diffusion, killing, source, boundary, distance, functions, matrix):
+def euler_kernel(drift, diffusion, killing, source, boundary, control, distance, functions, matrix, reflects):
     """The function that runs paths, for these coefficients.
 
     Every coefficient is compiled by Numba, a function of x (d, lanes); `functions` says for (drift, diffusion, killing,
-    source, boundary) whether it varies.  One that does not is a number, given when the paths run, and costs nothing.
+    source, boundary, control) whether it varies.  One that does not is a number, given when the paths run, and costs
+    nothing.  `control` is the gradient of a control variate.
     """
-    moves, spreads, kills, feeds, varies = functions
+    moves, spreads, kills, feeds, varies, controls = functions
 
     @njit(nogil=True, fastmath=FUSED)
-    def run(constants, factor, dt, exit_test, antithetic, steps, starts, before, paths, seed, first, values, status):
+    def run(
+        constants, factor, dt, exit_test, antithetic, steps, walls, starts, before, paths, seed, first, values, status
+    ):
         """Run the paths first, first + 1, …, one for every element of values.
 
         starts: (points, d); path i begins at point i // paths.  before: (points, 3), distance, source and killing
         there.  constants: source, killing and boundary value where they are numbers.  factor: lower triangular (d, d),
-        the square root of the diffusion matrix.
+        the square root of the diffusion matrix.  walls: (2, d) float32, lower and upper corner of the reflecting box.
         """
         count, d = len(values), starts.shape[1]
         fed, killed, paid = constants
@@ -83,8 +87,12 @@ def euler_kernel(drift, diffusion, killing, source, boundary, distance, function
                 if spreads:
                     _square_root(diffusion(x), speed)
                 _spread(x, speed, noise, root, new)
+            if controls:
+                _subtract(control(x), x, new, discount, total)  # all of the step, also of one that will be the last
             if moves:
                 _drift(drift(x), short, new)
+            if reflects:
+                _reflect(walls, new)
             far = distance(new)
             some = _near_boundary(far, near, speed, root, exit_test, event) or now >= soonest
             if some:
@@ -223,6 +231,27 @@ def _drift(velocity, short, new):
     for i in range(len(new)):
         for lane in range(LANES):
             new[i, lane] += short * np.float32(velocity[i, lane])
+
+
+@njit(cache=True, fastmath=FUSED)
+def _subtract(slope, x, new, discount, total):
+    """Take the martingale part of a step along a gradient (d, LANES) from what the paths collect."""
+    for lane in range(LANES):
+        gained = np.float32(0)
+        for i in range(len(x)):
+            gained += np.float32(slope[i, lane]) * (new[i, lane] - x[i, lane])
+        total[lane] -= np.float64(discount[lane] * gained)
+
+
+@njit(cache=True)
+def _reflect(walls, new):
+    """Fold the coordinates back at the faces that they have passed."""
+    for i in range(len(new)):
+        low, high = walls[0, i], walls[1, i]
+        for lane in range(LANES):
+            place = new[i, lane]
+            place = low + low - place if place < low else place
+            new[i, lane] = high + high - place if place > high else place
 
 
 @njit(cache=True)

@@ -21,8 +21,9 @@ from optsci.pinn import (
     Problem,
     Schroedinger,
     WalkOnSpheres,
-    feynman_kac,
+    averages,
     labels,
+    random_walks,
 )
 from optsci.pinn._kernels.spheres import killed_share, survival
 
@@ -118,7 +119,7 @@ def test_the_bits_do_not_depend_on_who_runs_the_paths(monkeypatch):
     reference = run()
     with ThreadPoolExecutor(3) as pool:
         assert torch.equal(run(pool), reference)
-    monkeypatch.setattr(feynman_kac, "UNIT", 1)  # every chunk by itself
+    monkeypatch.setattr(averages, "UNIT", 1)  # every chunk by itself
     assert torch.equal(run(), reference)
     one = labels(DISK, [[0.0, 0.0]], paths=3000, seed=5)
     assert torch.equal(one.mean[0], reference[0])  # points have their own paths
@@ -157,7 +158,7 @@ def test_paths_that_are_broken_off_are_counted():
             ValueError,
             r"points must lie inside the domain, 1 do not",
         ),
-        (lambda: labels(DISK, [[0.0]], paths=10), ValueError, r"points must be \(n, 2\), got \(1, 1\)"),
+        (lambda: labels(DISK, [[0.0]], paths=10), ValueError, r"points must have shape \(n, 2\), got \(1, 1\)"),
         (lambda: labels(DISK, [[0.0, 0.0]], paths=0), ValueError, "paths must be at least 1"),
         (lambda: labels(DISK, [[0.0, 0.0]], paths=10, seed=-1), ValueError, "seed must be between"),
         (lambda: EulerMaruyama(0.0), ValueError, "dt must be a positive number, got 0.0"),
@@ -187,6 +188,6 @@ def test_bad_input(call, error, message):
 
 
 def test_walks_on_spheres_are_the_default_where_they_apply():
-    assert isinstance(feynman_kac.default_method(DISK), WalkOnSpheres)
-    assert isinstance(feynman_kac.default_method(SADDLE), WalkOnSpheres)
-    assert isinstance(feynman_kac.default_method(DRIFTING), EulerMaruyama)
+    assert isinstance(random_walks.default_method(DISK), WalkOnSpheres)
+    assert isinstance(random_walks.default_method(SADDLE), WalkOnSpheres)
+    assert isinstance(random_walks.default_method(DRIFTING), EulerMaruyama)
