@@ -16,7 +16,7 @@ from .domain_protocol import Domain, compiled
 from .domains import Box, HalfSpace, Interval, UnitSquare
 from .energies import Energy, double_well, harmonic, mueller_brown
 from .features import FourierFeatures, PeriodicFeatures
-from .feynman_kac import EulerMaruyama, Exit, Labels, WalkOnSpheres, labels
+from .feynman_kac import Labels, labels
 from .gauss_newton import GaussNewtonState, gauss_newton
 from .jacobians import jacobian_operator, parameters, residual_jacobian
 from .lbfgs import LBFGSState, lbfgs
