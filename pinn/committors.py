@@ -86,11 +86,11 @@ def _moved_faces(A: Domain, B: Domain, box: Box) -> tuple[list[float], list[floa
     """
     corners = [list(box.lower), list(box.upper)]
     rounding = ROUNDING * math.dist(box.lower, box.upper)
-    covered = []
+    spread, covered = box.sample(FACE_POINTS, 0, points=sobol), []
     for axis in range(box.dim):
         side = box.upper[axis] - box.lower[axis]
         for corner, outward in zip(corners, (-1, 1), strict=True):
-            x = box.sample(FACE_POINTS, 0, points=sobol)
+            x = spread.clone()
             x[:, axis] = (box.lower if outward < 0 else box.upper)[axis]
             within = torch.maximum(A.distance(x), B.distance(x)) >= -rounding
             covered.append(bool(within.all()))
@@ -115,7 +115,8 @@ class Nearer:
         return nearer
 
     def __call__(self, x: Any) -> Any:
-        return self.formula(np)(x)
+        points = torch.as_tensor(np.asarray(x).T)  # distances by torch: what is compiled takes seconds at the first call
+        return (signed_distance(self.B, points) > signed_distance(self.A, points))[:, 0].to(points).numpy()
 
 
 @dataclass(frozen=True, repr=False)
