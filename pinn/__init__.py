@@ -7,7 +7,15 @@ from .ansatz import BoundaryAnsatz
 from .balls import Annulus, Ball
 from .checkpoints import load_checkpoint, save_checkpoint
 from .committors import Committor, Complement
-from .conditioning import Extremes, KernelSpectrum, SpectralDensity, hessian_density, hessian_extremes, kernel_spectrum
+from .conditioning import (
+    Extremes,
+    KernelSpectrum,
+    SpectralDensity,
+    function_spectrum,
+    hessian_density,
+    hessian_extremes,
+    kernel_spectrum,
+)
 from .conditioning_operator import Legendre, OperatorCondition, Sines, operator_condition
 from .cut_grids import GridFunction
 from .derivatives import Jet, divergence, generator, gradient, hessian, laplacian
@@ -97,6 +105,7 @@ __all__ = [
     "double_well",
     "exponential_decay",
     "finite_differences",
+    "function_spectrum",
     "gauss_newton",
     "generator",
     "gradient",

@@ -24,7 +24,7 @@ from .domain_algebra import difference, intersection, union
 from .domain_protocol import Domain, compiled, inside, points_of, signed_distance
 from .domains import Box
 from .problems import Coefficient, Problem
-from .sampling import UnitPoints, by_rejection, sobol, uniform
+from .sampling import UnitPoints, by_rejection, uniform
 
 FACE_POINTS = 2**10  # at which a face of the box is asked whether it lies in A or B
 ROUNDING = 1e-9  # that such a point may lie outside of them, times the diagonal of the box
@@ -62,7 +62,7 @@ def Committor(
     for name, part in (("A", A), ("B", B)):
         if part.dim != box.dim:
             raise ValueError(f"{name} must have the dimension {box.dim} of the box, got {part.dim}")
-    x = box.sample(FACE_POINTS, 0, points=sobol)
+    x = box.sample(FACE_POINTS, 0)
     both = A.contains(x) & B.contains(x)
     if both.any():
         raise ValueError(f"A and B must not meet, but {x[both][0].tolist()} is in both")
@@ -86,7 +86,7 @@ def _moved_faces(A: Domain, B: Domain, box: Box) -> tuple[list[float], list[floa
     """
     corners = [list(box.lower), list(box.upper)]
     rounding = ROUNDING * math.dist(box.lower, box.upper)
-    spread, covered = box.sample(FACE_POINTS, 0, points=sobol), []
+    spread, covered = box.sample(FACE_POINTS, 0), []
     for axis in range(box.dim):
         side = box.upper[axis] - box.lower[axis]
         for corner, outward in zip(corners, (-1, 1), strict=True):
@@ -115,7 +115,7 @@ class Nearer:
         return nearer
 
     def __call__(self, x: Any) -> Any:
-        points = torch.as_tensor(np.asarray(x).T)  # distances by torch: what is compiled takes seconds at the first call
+        points = torch.as_tensor(np.asarray(x).T)  # by torch: what is compiled takes seconds once
         return (signed_distance(self.B, points) > signed_distance(self.A, points))[:, 0].to(points).numpy()
 
 

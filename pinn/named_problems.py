@@ -13,7 +13,6 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .balls import Ball
