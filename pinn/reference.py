@@ -18,7 +18,7 @@ order as the cells shrink.  Mixed derivatives take offsets along diagonals,
    - h_2^2 \partial_2^2\bigr), \qquad v = (1, \operatorname{sign} a_{12})
 
 with spacings in the ratio of :math:`\sqrt{a_{11}}` and :math:`\sqrt{a_{22}}`, for which all weights are positive where
-a is constant.  So the matrix is an M-matrix where c is not negative: u obeys the maximum principle.
+a is constant, in the plane.  So the matrix is an M-matrix where c is not negative: u obeys the maximum principle.
 
 Reference: G. H. Shortley, R. Weller, J. Appl. Phys. 9 (1938); D. L. Scharfetter, H. K. Gummel, IEEE Trans. Electron
 Devices 16 (1969).
@@ -168,7 +168,7 @@ def _directions(grid: Grid, a: np.ndarray) -> list[tuple[Offset, np.ndarray]]:
             where = grid.points[weight.argmin()].tolist()
             raise ValueError(
                 f"diffusion mixes axis {i} with others too much at {where} for a grid with the spacings {h.tolist()}: "
-                "if it is constant take more cells, else there is no such scheme with positive weights"
+                "if it is constant, in the plane, take more cells; else there is no such scheme with positive weights"
             )
     return [*((tuple(map(int, unit[i])), weights[i]) for i in range(d)), *diagonals]
 
