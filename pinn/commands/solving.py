@@ -1,4 +1,7 @@
-"""``optsci pinn`` solves a problem by a network trained on its equation and on labels from random paths."""
+"""``optsci pinn`` solves a problem by a network trained on its equation and on labels from random paths.
+
+``demo`` is the part of ``optsci demo`` that is about differential equations.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +106,14 @@ def pinn(
         _write_json(folder / REPORT, report)
         wrong = "" if error is None else f"relative error {error:.3%}, "
         typer.echo(f"{folder}: {wrong}loss {report['loss']:.2e}; see {REPORT} and the figures there")
+
+
+def demo(out: Path) -> None:
+    """Solve for a mean exit time with labels and without; results and figures go to ``out``."""
+    with sentences():
+        from ..demo import run_demo
+
+        run_demo(out, say=typer.echo)
 
 
 @contextmanager
