@@ -153,11 +153,11 @@ def page(found: dict[str, list[dict[float, float]]]) -> str:
 Written by `docs/benchmarks/pinn_optimizers.py`.
 
 -Δu = 2 π² sin(πx) sin(πy) on the unit square, u = 0 on its boundary; a tanh network 2-32-32-1 in float64;
-up to {len(SEEDS)} seeds of weights and points. The boundary has the weight {BOUNDARY_WEIGHT:.0f} in every row, of 1, 10,
-100 and 1000 the best for `torch.optim.LBFGS` on two other seeds. Fixed points: {FIXED[0]} inside and {FIXED[1]} on the
-boundary; `natural_gradient` in the first row takes {BATCH[0]} and {BATCH[1]} fresh ones in every step, with its default
-damping, which was chosen on this problem, on those two other seeds. All rows share the code of network, loss and
-gradient.
+up to {len(SEEDS)} seeds of weights and points. The boundary has the weight {BOUNDARY_WEIGHT:.0f} in every row, of 1,
+10, 100 and 1000 the best for `torch.optim.LBFGS` on two other seeds. Fixed points: {FIXED[0]} inside and {FIXED[1]} on
+the boundary; `natural_gradient` in the first row takes {BATCH[0]} and {BATCH[1]} fresh ones in every step, with its
+default damping, which was chosen on this problem, on those two other seeds. All rows share the code of network, loss
+and gradient.
 
 Median seconds of CPU time, one thread, to a relative L2 error at 4096 other points, and how many seeds arrived within
 the limit; the L-BFGS rows end at 1e-4.
