@@ -210,14 +210,16 @@ def forward(network: MLP, part: Condition, layers: list[Layer]) -> Tensor:
     h, tangent = stacked_inputs(part), len(part.tangents) > 0
     for weight, bias, (before, after, at, squares, *_) in zip(network.weights, network.biases, layers, strict=False):
         torch.mm(h, weight.T, out=before.whole)
-        first, second = network.activation(before.value.add_(bias), at)[1:3]
+        for found, kept in zip(network.activation(before.value.add_(bias), at), at, strict=True):
+            if found is not kept:
+                kept.copy_(found)
         if tangent:
             sum_of_products(before.slopes, before.slopes, squares)
             if part.second is not None:
                 squares *= part.second
             if after is not layers[-1].after:
-                torch.mul(first, before.slopes, out=after.slopes)
-            torch.mul(first, before.second, out=after.second).addcmul_(second, squares, value=0.5)
+                torch.mul(at.first, before.slopes, out=after.slopes)
+            torch.mul(at.first, before.second, out=after.second).addcmul_(at.second, squares, value=0.5)
         h = after.whole
     n = len(part.target)
     weight, bias = network.scale * network.weights[-1].T, network.scale * network.biases[-1]

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from optsci.pinn import MLP, Ball, BoundaryAnsatz, FourierFeatures, PeriodicFeatures, Rows, cosine, sine
+from optsci.pinn.networks import Derivatives
 
 
 def coefficients(n, d, m, seed=0):
@@ -23,6 +24,12 @@ def moved(u, seed=1):
     return u
 
 
+def gaussian(h, out=None):
+    """An activation as a user may write it."""
+    value = (-h * h / 2).exp()
+    return Derivatives(value, -h * value, (h * h - 1) * value, (3 - h * h) * h * value)
+
+
 def networks():
     disk = Ball(dim=2)
     plain = MLP(2, [8, 7, 6], activation=sine, scale=3.0, box=disk)
@@ -31,6 +38,7 @@ def networks():
         "MLP": plain,
         "linear": MLP(2, []),
         "cosine": MLP(2, [5], activation=cosine),
+        "own activation": MLP(2, [5, 4], activation=gaussian),
         "Fourier": nn.Sequential(FourierFeatures(2, 5, scale=2.0), MLP(10, [8])),
         "two stages": nn.Sequential(MLP(2, [5], 3), MLP(3, [4])),
         "ansatz": BoundaryAnsatz(MLP(2, [8, 7]), lift=lambda x: x[:, :1] ** 2, distance=disk.vanishing),

@@ -66,7 +66,7 @@ def gradient_in_parameters(value, u, **how):
     return torch.cat([part.flatten() for part in parts])
 
 
-WRITTEN_OUT = ("MLP", "linear", "cosine", "Fourier", "ansatz", "periodic ansatz")
+WRITTEN_OUT = ("MLP", "linear", "cosine", "own activation", "Fourier", "ansatz", "periodic ansatz")
 
 
 @pytest.mark.parametrize("name", networks())
