@@ -17,13 +17,15 @@ Backwards, where a bar is the derivative of J in what leaves the activation, the
    h &: \quad s' \bar h + s'' \bigl( \bar L\, L[h] + \textstyle\sum_j \bar\partial_j\, \partial_j h \bigr)
    + \tfrac12 s''' \bar L\, S.
 
-Values, slopes and L lie one below the other in one matrix for every layer: a layer costs one product forwards and two
-backwards.  Points are worked on in parts that stay in the cache of a processor.
+Values, L and slopes lie one below the other in one matrix for every layer: a layer costs one product forwards and two
+backwards.  The last layer needs no slopes.  Points are worked on in parts that stay in the cache of a processor.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -33,14 +35,15 @@ from .ansatz import BoundaryAnsatz, jet_of
 from .derivatives import has_jet, jet, start
 from .networks import MLP, Derivatives
 
-PART = {torch.float32: 512, torch.float64: 256}  # points that a processor works on at once
+PART = 2**17  # entries of a stack that a processor works on at once: 512 points for 64 units and two slopes
+LARGEST = 2**16  # points that another device works on at once
 
 
 class Condition(NamedTuple):
     """Residuals that are linear in the jet of a network, at n points; see the formula of this module."""
 
     inputs: Tensor  # of the network, (n, p)
-    tangents: Tensor  # their slopes, and L of them, (m + 1, n, p); (0, n, p) where nothing is differentiated
+    tangents: Tensor  # L of them and their slopes, (1 + m, n, p); (0, n, p) where nothing is differentiated
     second: Tensor | None  # e, (n, 1); None where it is 1
     zeroth: Tensor  # kappa, (n, 1)
     target: Tensor  # y, (n, 1)
@@ -48,12 +51,12 @@ class Condition(NamedTuple):
 
 
 class Stack(NamedTuple):
-    """Values, slopes and L of functions, one below the other; the parts are views of the whole."""
+    """Values, L and slopes of functions, one below the other; the parts are views of the whole."""
 
     whole: Tensor  # (M n, width), M = m + 2, or 1 where nothing is differentiated
     value: Tensor  # (n, width)
-    slopes: Tensor  # (m, n, width)
     second: Tensor  # (n, width); empty where nothing is differentiated
+    slopes: Tensor  # (m, n, width)
 
 
 class Layer(NamedTuple):
@@ -81,7 +84,7 @@ class SumOfSquares(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor | None, ...]:
         gradient = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient shall be differentiated, too
             trained = [p for p in ctx.parameters if p.requires_grad]
@@ -94,24 +97,25 @@ def condition(
     u: Any, points: Tensor, sigma: Tensor, drift: Tensor | None, zeroth: Tensor, target: Tensor, weight: Tensor
 ) -> tuple[MLP, Condition] | None:
     """Return the network in u and the condition on it, or None where u is no `MLP` with fixed functions around it."""
-    if not isinstance(u, (MLP, BoundaryAnsatz, nn.Sequential)):
+    net = u.net if isinstance(u, BoundaryAnsatz) else u
+    stages = list(net) if isinstance(net, nn.Sequential) else [net]
+    if not stages or type(network := stages.pop()) is not MLP or len(network.biases[-1]) != 1:
         return None
-    of = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
-    net, second, along = u, None, None
-    if isinstance(net, BoundaryAnsatz):
-        g, D = jet_of(net.lift, of), jet_of(net.distance, of)
-        net, second = net.net, D.value
+    features = nn.Sequential(*stages)
+    if not has_jet(features):
+        return None
+    x = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
+    of, second = jet(features, x), None
+    along = of.second
+    if isinstance(u, BoundaryAnsatz):
+        g, D = jet_of(u.lift, x), jet_of(u.distance, x)
+        second, along = D.value, D.value * of.second + (D.slopes * of.slopes).sum(0)
         target = target - zeroth * g.value - (0 if drift is None else g.second)
         zeroth = zeroth * D.value + (0 if drift is None else D.second)
-    if isinstance(net, nn.Sequential) and len(net) > 0 and has_jet(net[:-1]):
-        of, net = jet(net[:-1], of), net[-1]
-    if type(net) is not MLP or len(net.biases[-1]) != 1:
-        return None
-    along = of.second if second is None else second * of.second + (D.slopes * of.slopes).sum(0)
-    tangents = of.slopes[:0] if drift is None else torch.cat((of.slopes, along[None]))
+    tangents = of.slopes[:0] if drift is None else torch.cat((along[None], of.slopes))
     found = Condition(of.value, tangents, second, zeroth, target, weight)
     fixed = not any(part is not None and part.requires_grad for part in found)
-    return (net, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(net)) else None
+    return (network, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(network)) else None
 
 
 def weights_of(network: MLP) -> list[Tensor]:
@@ -161,10 +165,13 @@ def residuals_and_jacobian(network: MLP, whole: Condition) -> tuple[Tensor, Tens
 
 
 def parts(network: MLP, whole: Condition) -> Iterator[tuple[Condition, list[Layer]]]:
-    """Split a condition, with inputs as the first layer sees them, and lend all parts of one length one memory."""
+    """Split a condition, with inputs as the first layer sees them, and lend every part memory."""
     n, m = len(whole.inputs), len(whole.tangents) - 1
-    size = PART.get(whole.inputs.dtype, 512) if whole.inputs.device.type == "cpu" else max(n, 1)
-    layers: list[Layer] = []
+    widths = tuple(map(len, network.biases[:-1]))
+    on_processor = whole.inputs.device.type == "cpu"
+    size = max(64, PART // ((m + 2) * max(widths, default=1))) if on_processor else LARGEST
+    lend = memory if on_processor else memory.__wrapped__  # other devices have a stock of memory themselves
+    kind = (whole.inputs.dtype, whole.inputs.device, torch.is_inference_mode_enabled(), threading.get_ident())
     for i in range(0, n, size):
         j = slice(i, i + size)
         part = Condition(
@@ -175,27 +182,29 @@ def parts(network: MLP, whole: Condition) -> Iterator[tuple[Condition, list[Laye
             whole.target[j],
             whole.weight[j],
         )
-        if not layers or len(layers[0].before.value) != len(part.target):
-            layers = memory(network, part.inputs, m)
-        yield part, layers
+        yield part, lend(widths, len(part.target), m, *kind)
 
 
-def memory(network: MLP, like: Tensor, m: int) -> list[Layer]:
-    """Return the memory of all hidden layers; those of one width share what is not kept."""
-    n, layers = len(like), []
-    shared: dict[int, tuple[Stack, Tensor]] = {}
-    for weight in network.weights[:-1]:
-        width = len(weight)
+@lru_cache(maxsize=4)
+def memory(
+    widths: tuple[int, ...], n: int, m: int, dtype: torch.dtype, device: torch.device, inference: bool, thread: int
+) -> list[Layer]:
+    """Return the memory of all hidden layers; those of one width share what is not kept.
 
-        def stack(width: int = width) -> Stack:
-            whole = like.new_empty(((m + 2) * n, width))
-            values, slopes, second = whole.split([n, max(m, 0) * n, n if m >= 0 else 0])
-            return Stack(whole, values, slopes.view(-1, n, width), second)
+    It is made once for all parts and calls of one shape, as to get it from the system takes time; every thread has its
+    own, and so has inference mode, whose tensors cannot be used elsewhere.
+    """
 
-        before, after = stack(), stack()
-        derivatives = Derivatives(after.value, *like.new_empty((3, n, width)))
-        shared.setdefault(width, (stack(), like.new_empty((n, width))))
-        layers.append(Layer(before, after, derivatives, like.new_empty((n, width)), *shared[width]))
+    def stack(width: int) -> Stack:
+        whole = torch.empty(((m + 2) * n, width), dtype=dtype, device=device)
+        values, second, slopes = whole.split([n, n if m >= 0 else 0, max(m, 0) * n])
+        return Stack(whole, values, second, slopes.view(-1, n, width))
+
+    shared = {width: (stack(width), torch.empty((n, width), dtype=dtype, device=device)) for width in widths}
+    layers = []
+    for width in widths:
+        after, others = stack(width), torch.empty((4, n, width), dtype=dtype, device=device)
+        layers.append(Layer(stack(width), after, Derivatives(after.value, *others[:3]), others[3], *shared[width]))
     return layers
 
 
@@ -204,51 +213,53 @@ def forward(network: MLP, part: Condition, layers: list[Layer]) -> Tensor:
     h, tangent = stacked_inputs(part), len(part.tangents) > 0
     for weight, bias, (before, after, at, squares, *_) in zip(network.weights, network.biases, layers, strict=False):
         torch.mm(h, weight.T, out=before.whole)
-        first, second = network.activation(before.value.add_(bias), at)[1:3]
+        for found, kept in zip(network.activation(before.value.add_(bias), at), at, strict=True):
+            if found is not kept:
+                kept.copy_(found)
         if tangent:
             sum_of_products(before.slopes, before.slopes, squares)
             if part.second is not None:
                 squares *= part.second
-            torch.mul(first, before.slopes, out=after.slopes)
-            torch.mul(first, before.second, out=after.second).addcmul_(second, squares, value=0.5)
+            if after is not layers[-1].after:
+                torch.mul(at.first, before.slopes, out=after.slopes)
+            torch.mul(at.first, before.second, out=after.second).addcmul_(at.second, squares, value=0.5)
         h = after.whole
     n = len(part.target)
     weight, bias = network.scale * network.weights[-1].T, network.scale * network.biases[-1]
     residual = part.zeroth * (h[:n] @ weight + bias) - part.target
-    return residual.addmm_(h[-n:], weight) if tangent else residual
+    return residual.addmm_(h[n : 2 * n], weight) if tangent else residual
 
 
 def backward(network: MLP, part: Condition, layers: list[Layer], bar: Tensor, take: Collect) -> None:
     """Carry the derivatives in the residuals, (n, 1), back, and give those of every layer to ``take``."""
-    n, tangent = len(part.target), len(part.tangents) > 0
-    hidden, inputs = len(layers), stacked_inputs(part)
-    outer = bar.new_zeros((len(inputs), 1))
-    torch.mul(bar, network.scale * part.zeroth, out=outer[:n])
-    if tangent:
-        torch.mul(bar, network.scale, out=outer[-n:])
-    take(hidden, outer, layers[-1].after.whole if layers else inputs)
-    for layer in reversed(range(hidden)):
+    n, tangent, inputs = len(part.target), len(part.tangents) > 0, stacked_inputs(part)
+    last = len(layers) - 1
+    bar = network.scale * bar
+    outer = torch.cat((part.zeroth * bar, bar)) if tangent else part.zeroth * bar
+    take(last + 1, outer, (layers[last].after.whole if layers else inputs)[: 2 * n])
+    for layer in reversed(range(len(layers))):
         before, _, (_, first, second, third), squares, bars, product = layers[layer]
-        torch.mm(outer, network.weights[layer + 1], out=bars.whole)
+        torch.mm(outer, network.weights[layer + 1], out=bars.whole[: len(outer)])
         if not tangent:
             torch.mul(first, bars.value, out=before.value)
         else:
             torch.mul(bars.second, before.second, out=product)
-            for a, b in zip(before.slopes, bars.slopes, strict=True):
-                product.addcmul_(a, b)
+            if layer < last:
+                for a, b in zip(before.slopes, bars.slopes, strict=True):
+                    product.addcmul_(a, b)
             torch.mul(second, product, out=before.value).addcmul_(first, bars.value)
             before.value.addcmul_(third, torch.mul(bars.second, squares, out=product), value=0.5)
             torch.mul(first, bars.second, out=before.second)
             torch.mul(second, bars.second, out=product)
-            if part.second is not None:
-                product *= part.second
-            before.slopes.mul_(product).addcmul_(first, bars.slopes)
+            before.slopes.mul_(product if part.second is None else product.mul_(part.second))
+            if layer < last:
+                before.slopes.addcmul_(first, bars.slopes)
         outer = before.whole
         take(layer, outer, layers[layer - 1].after.whole if layer else inputs)
 
 
 def stacked_inputs(part: Condition) -> Tensor:
-    """Return values, slopes and L of the inputs, one below the other."""
+    """Return values, L and slopes of the inputs, one below the other."""
     return torch.cat((part.inputs[None], part.tangents)).flatten(0, 1)
 
 

@@ -9,7 +9,7 @@ Rows of `Rows` on an `MLP`, alone or inside of `BoundaryAnsatz` or behind featur
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from optsci.linalg import lanczos_bound
 from .fused import residuals_and_jacobian, weights_of
 from .losses import Loss, Rows, Term
 
-CHUNK = 256  # rows that automatic differentiation finds at once
+CHUNK = 32  # rows that automatic differentiation finds at once
 
 
 def parameters(u: nn.Module) -> list[Tensor]:
@@ -54,27 +54,34 @@ def jacobian_of_term(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
     found = term.on_network(u) if isinstance(term, Rows) else None
     if found is not None and list(map(id, weights_of(found[0]))) == list(map(id, parameters(u))):
         return residuals_and_jacobian(*found)
-    return jacobian_by_autograd(u, Loss((term,)))
+    return jacobian_by_autograd(u, term)
 
 
-def jacobian_by_autograd(u: nn.Module, loss: Loss) -> tuple[Tensor, Tensor]:
-    """Return the same by reverse differentiation of many residuals at once: slower, and for any u and loss."""
-    trained = parameters(u)
-    with torch.enable_grad():
-        r = loss.residuals(u)
-    rows = []
-    for unit in torch.eye(len(r), dtype=r.dtype, device=r.device).split(CHUNK):
-        parts = torch.autograd.grad(r, trained, unit, is_grads_batched=True, retain_graph=True, allow_unused=True)
-        rows.append(
-            torch.cat(
-                [
-                    p.new_zeros(len(unit), p.numel()) if g is None else g.flatten(1)
-                    for g, p in zip(parts, trained, strict=True)
-                ],
-                1,
+def jacobian_by_autograd(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
+    """Return the same by reverse differentiation of many residuals at once: slower, and for any u and term."""
+    trained, residuals, jacobians = parameters(u), [], []
+    for piece in pieces(term):
+        with torch.enable_grad():
+            r = piece.residuals(u)
+        residuals.append(r.detach())
+        if not r.requires_grad:
+            jacobians.append(r.new_zeros(len(r), sum(p.numel() for p in trained)))
+            continue
+        for unit in torch.eye(len(r), dtype=r.dtype, device=r.device).split(CHUNK):
+            parts = torch.autograd.grad(
+                r, trained, unit, is_grads_batched=True, retain_graph=True, materialize_grads=True, allow_unused=True
             )
-        )
-    return r.detach(), torch.cat(rows)
+            jacobians.append(torch.cat([part.flatten(1) for part in parts], 1))
+    return torch.cat(residuals), torch.cat(jacobians)
+
+
+def pieces(term: Term) -> Iterator[Term]:
+    """Split rows, whose residuals know nothing of the other points: else the work would grow with their square."""
+    if not isinstance(term, Rows):
+        yield term
+        return
+    for i in range(0, len(term.points), CHUNK):
+        yield term.part(slice(i, i + CHUNK))
 
 
 @dataclass(frozen=True, eq=False)

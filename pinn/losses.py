@@ -85,6 +85,11 @@ class Rows:
         require_match(u, self.points)
         return condition(u, self.points, self.sigma, self.drift, self.zeroth, self.target, self.weight)
 
+    def part(self, j: slice) -> Rows:
+        """Return the rows of some points alone."""
+        drift = None if self.drift is None else self.drift[j]
+        return Rows(self.points[j], self.sigma[:, j], drift, self.zeroth[j], self.target[j], self.weight[j])
+
     def scaled(self, weight: float) -> Rows:
         return replace(self, weight=weight * self.weight)
 
@@ -157,7 +162,7 @@ def Residual(
     True
     """
     if isinstance(points, int):
-        x = problem.domain.sample(points, 0, dtype=dtype, device=device)
+        x = problem.domain.sample(points, 0).to(device, dtype)
     else:
         x = finite_points(points, problem.domain.dim)
         require_inside(problem, x)
@@ -183,7 +188,7 @@ def Boundary(
 ) -> Loss:
     """The mean square of u - g at points of the boundary, (n, d), or a number of them, drawn with seed 0."""
     if isinstance(points, int):
-        points = problem.domain.sample_boundary(points, 0, dtype=dtype, device=device)[0]
+        points = problem.domain.sample_boundary(points, 0)[0].to(device, dtype)
     x = finite_points(points, problem.domain.dim)
     return Data(x, at_points(problem, "boundary", x), weight=weight)
 
@@ -254,14 +259,14 @@ def Periodic(points: Any, images: Any, weight: float = 1.0) -> Loss:
 
 
 def sketched(loss: Loss, columns: int, seed: int) -> Loss:
-    r"""The loss with fewer columns of sigma: :math:`\sigma V` for :math:`\sigma`, with random signs in V over the root of their number.
+    r"""The loss with :math:`\sigma V` for :math:`\sigma`, where V has few columns of random signs, scaled.
 
     The residuals keep their expected values (Hutchinson's estimator of a trace); their squares grow by the variance.
     For many dimensions, with other signs in every step.
 
     Args:
         loss: terms other than `Rows` stay as they are.
-        columns: of V, fewer than the dimension.
+        columns: of V, with entries :math:`\pm 1 / \sqrt{\text{columns}}`; terms that have no more stay as they are.
         seed: of V, drawn for every point.
     """
     random = torch.Generator().manual_seed(seed)
