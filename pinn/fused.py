@@ -35,7 +35,8 @@ from .ansatz import BoundaryAnsatz, jet_of
 from .derivatives import has_jet, jet, start
 from .networks import MLP, Derivatives
 
-PART = 512  # points that a processor works on at once
+PART = 2**17  # entries of a stack that a processor works on at once: 512 points for 64 units and two slopes
+LARGEST = 2**16  # points that another device works on at once
 
 
 class Condition(NamedTuple):
@@ -96,25 +97,25 @@ def condition(
     u: Any, points: Tensor, sigma: Tensor, drift: Tensor | None, zeroth: Tensor, target: Tensor, weight: Tensor
 ) -> tuple[MLP, Condition] | None:
     """Return the network in u and the condition on it, or None where u is no `MLP` with fixed functions around it."""
-    if not isinstance(u, (MLP, BoundaryAnsatz, nn.Sequential)):
+    net = u.net if isinstance(u, BoundaryAnsatz) else u
+    stages = list(net) if isinstance(net, nn.Sequential) else [net]
+    if not stages or type(network := stages.pop()) is not MLP or len(network.biases[-1]) != 1:
         return None
-    of = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
-    net: Any = u
-    second: Tensor | None = None
-    if isinstance(net, BoundaryAnsatz):
-        g, D = jet_of(net.lift, of), jet_of(net.distance, of)
-        net, second = net.net, D.value
+    features = nn.Sequential(*stages)
+    if not has_jet(features):
+        return None
+    x = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
+    of, second = jet(features, x), None
+    along = of.second
+    if isinstance(u, BoundaryAnsatz):
+        g, D = jet_of(u.lift, x), jet_of(u.distance, x)
+        second, along = D.value, D.value * of.second + (D.slopes * of.slopes).sum(0)
         target = target - zeroth * g.value - (0 if drift is None else g.second)
         zeroth = zeroth * D.value + (0 if drift is None else D.second)
-    if isinstance(net, nn.Sequential) and len(net) > 0 and has_jet(net[:-1]):
-        of, net = jet(net[:-1], of), net[-1]
-    if type(net) is not MLP or len(net.biases[-1]) != 1:
-        return None
-    along = of.second if second is None else second * of.second + (D.slopes * of.slopes).sum(0)
     tangents = of.slopes[:0] if drift is None else torch.cat((along[None], of.slopes))
     found = Condition(of.value, tangents, second, zeroth, target, weight)
     fixed = not any(part is not None and part.requires_grad for part in found)
-    return (net, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(net)) else None
+    return (network, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(network)) else None
 
 
 def weights_of(network: MLP) -> list[Tensor]:
@@ -166,8 +167,10 @@ def residuals_and_jacobian(network: MLP, whole: Condition) -> tuple[Tensor, Tens
 def parts(network: MLP, whole: Condition) -> Iterator[tuple[Condition, list[Layer]]]:
     """Split a condition, with inputs as the first layer sees them, and lend every part memory."""
     n, m = len(whole.inputs), len(whole.tangents) - 1
-    size = PART if whole.inputs.device.type == "cpu" else max(n, 1)
     widths = tuple(map(len, network.biases[:-1]))
+    on_processor = whole.inputs.device.type == "cpu"
+    size = max(64, PART // ((m + 2) * max(widths, default=1))) if on_processor else LARGEST
+    lend = memory if on_processor else memory.__wrapped__  # other devices have a stock of memory themselves
     kind = (whole.inputs.dtype, whole.inputs.device, torch.is_inference_mode_enabled(), threading.get_ident())
     for i in range(0, n, size):
         j = slice(i, i + size)
@@ -179,7 +182,7 @@ def parts(network: MLP, whole: Condition) -> Iterator[tuple[Condition, list[Laye
             whole.target[j],
             whole.weight[j],
         )
-        yield part, memory(widths, len(part.target), m, *kind)
+        yield part, lend(widths, len(part.target), m, *kind)
 
 
 @lru_cache(maxsize=4)
@@ -210,14 +213,16 @@ def forward(network: MLP, part: Condition, layers: list[Layer]) -> Tensor:
     h, tangent = stacked_inputs(part), len(part.tangents) > 0
     for weight, bias, (before, after, at, squares, *_) in zip(network.weights, network.biases, layers, strict=False):
         torch.mm(h, weight.T, out=before.whole)
-        first, second = network.activation(before.value.add_(bias), at)[1:3]
+        for found, kept in zip(network.activation(before.value.add_(bias), at), at, strict=True):
+            if found is not kept:
+                kept.copy_(found)
         if tangent:
             sum_of_products(before.slopes, before.slopes, squares)
             if part.second is not None:
                 squares *= part.second
             if after is not layers[-1].after:
-                torch.mul(first, before.slopes, out=after.slopes)
-            torch.mul(first, before.second, out=after.second).addcmul_(second, squares, value=0.5)
+                torch.mul(at.first, before.slopes, out=after.slopes)
+            torch.mul(at.first, before.second, out=after.second).addcmul_(at.second, squares, value=0.5)
         h = after.whole
     n = len(part.target)
     weight, bias = network.scale * network.weights[-1].T, network.scale * network.biases[-1]

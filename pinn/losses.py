@@ -162,7 +162,7 @@ def Residual(
     True
     """
     if isinstance(points, int):
-        x = problem.domain.sample(points, 0, dtype=dtype, device=device)
+        x = problem.domain.sample(points, 0).to(device, dtype)
     else:
         x = finite_points(points, problem.domain.dim)
         require_inside(problem, x)
@@ -188,7 +188,7 @@ def Boundary(
 ) -> Loss:
     """The mean square of u - g at points of the boundary, (n, d), or a number of them, drawn with seed 0."""
     if isinstance(points, int):
-        points = problem.domain.sample_boundary(points, 0, dtype=dtype, device=device)[0]
+        points = problem.domain.sample_boundary(points, 0)[0].to(device, dtype)
     x = finite_points(points, problem.domain.dim)
     return Data(x, at_points(problem, "boundary", x), weight=weight)
 
