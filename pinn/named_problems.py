@@ -64,7 +64,7 @@ def ground_state(omega: float = 4.0, dim: int = 2) -> Problem:
     return Schroedinger(Ball(dim=dim), potential=potential, boundary=boundary, exact=exact)
 
 
-def well_exit(beta: float = 8.0) -> Problem:
+def well_exit(beta: float = 9.0) -> Problem:
     r"""The mean time in which :math:`dX = -X dt + \sqrt{2 / \beta}\, dW` leaves (-1, 1).
 
     It grows like :math:`e^{\beta / 2}`, and is nearly constant away from the ends: a constant has hardly any residual.
@@ -77,7 +77,7 @@ def well_exit(beta: float = 8.0) -> Problem:
     return MeanExitTime(interval, drift=harmonic.drift, diffusion=2 / beta, exact=exact)
 
 
-def well_committor(beta: float = 8.0, end: float = 1.15) -> Problem:
+def well_committor(beta: float = 9.0, end: float = 1.15) -> Problem:
     r"""The probability that :math:`dX = -X dt + \sqrt{2 / \beta}\, dW` leaves (-1, end) at its upper end.
 
     Away from the ends it is nearly the same everywhere, and any constant has hardly any residual.
