@@ -28,7 +28,7 @@ from optsci.pinn import MLP, Jet, Loss, Poisson, Residual, UnitSquare, residual_
 from optsci.pinn.derivatives import by_autograd, generator
 
 POINTS, WIDTHS = 4096, [64] * 4
-STEPS, ROUNDS = (5, 20), 7  # steps of a short and of a long run, timings of every method
+STEPS, ROUNDS = (2, 10), 9  # steps of a short and of a long run, timings of every method
 JACOBIAN_POINTS, JACOBIAN_WIDTHS = 1024, [32, 32]
 
 Steps = Callable[[int], None]
