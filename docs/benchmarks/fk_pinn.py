@@ -1,8 +1,8 @@
 """Plain PINN against FK-PINN on four problems: relative errors for numbers of labels and of paths, three seeds.
 
 Writes ``fk_pinn.md`` beside itself. Every finished run goes into ``fk_pinn.json`` and is not run again: delete its
-entries to measure anew. ``--only TEXT`` runs the problems whose name holds TEXT, ``--seeds 0 1`` those seeds, ``--page``
-nothing.
+entries to measure anew. ``--only TEXT`` runs the problems whose name holds TEXT, ``--seeds 0 1`` those seeds,
+``--page`` nothing.
 """
 
 from __future__ import annotations

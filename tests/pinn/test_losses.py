@@ -25,6 +25,7 @@ from optsci.pinn import (
     sketched,
 )
 from optsci.pinn.derivatives import by_autograd
+from optsci.pinn.named_problems import mueller_brown_committor
 from pinn_networks import conditions, moved, networks
 
 
@@ -243,3 +244,15 @@ def test_coefficients_must_be_finite_where_they_are_used():
     flat = Problem(Ball(dim=2), diffusion=lambda x: x[0] ** 2)
     with pytest.raises(ValueError, match=r"diffusion must be positive definite, is not at the point \[0.0, 0.5\]"):
         Residual(flat, [[0.0, 0.5]])
+
+
+def test_points_of_a_problem_with_walls_lie_between_them():
+    problem = mueller_brown_committor()
+    interior, absorbing = Residual(problem, 50).terms[0].points, Boundary(problem, 50).terms[0].points
+    assert problem.region.contains(interior).all()
+    nearest = torch.minimum(
+        *((absorbing - torch.tensor(c, dtype=torch.float64)).norm(dim=1) for c in ((-0.558, 1.441), (0.623, 0.028)))
+    )
+    torch.testing.assert_close(nearest, torch.full_like(nearest, 0.1), rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match="points must lie in the domain, 1 of 1 do not"):
+        Residual(problem, torch.tensor([[-1.6, 0.0]]).double())
