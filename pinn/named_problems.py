@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .balls import Ball
 from .committors import Committor
-from .domain_algebra import difference, union
+from .domain_algebra import difference
+from .domain_protocol import Domain
 from .domains import Box, HalfSpace, Interval, UnitSquare
 from .energies import double_well, harmonic, mueller_brown
 from .one_dimensional import interval_committor, interval_exit_time
@@ -114,19 +115,19 @@ def mueller_brown_committor(kT: float = 20.0) -> Problem:
 
 
 def four_holes() -> Problem:
-    r""":math:`\Delta u = 0` in a square without four disks; u is 1 on the square's sides and 0 on the circles.
+    r""":math:`\Delta u = 0` in a square without four disks; u is 1 on the square's sides and 0 on the disks.
 
     The problem "Poisson 2d-C" of the benchmark PINNacle (arXiv 2306.08827): the square is (-1/2, 1/2)^2, the disks of
     radius 0.1 lie around (+-0.3, +-0.3).
     """
     centers = [(a, b) for a in (-HOLES, HOLES) for b in (-HOLES, HOLES)]
-    disks = reduce(union, (Ball(center=center, radius=RADIUS) for center in centers))
-    square = Box((-OUTER, -OUTER), (OUTER, OUTER))
+    disks: list[Domain] = [Ball(center=center, radius=RADIUS) for center in centers]
+    square: Domain = Box((-OUTER, -OUTER), (OUTER, OUTER))
 
     def boundary(x: Any) -> Any:
         return 1.0 * (np.maximum(np.abs(x[0]), np.abs(x[1])) > HOLES + RADIUS + 0.5 * (OUTER - HOLES - RADIUS))
 
-    return Poisson(difference(square, disks), boundary=boundary)
+    return Poisson(reduce(difference, disks, square), boundary=boundary)
 
 
 __all__ = [
