@@ -101,7 +101,7 @@ def hessian_extremes(u: Any, loss: Objective, *, steps: int = 100, seed: int = 0
     product, size, like = hessian_product(u, loss)
     start = _random(size, seed).to(like)
     values, vectors, coupling = lanczos(product, start, steps)
-    errors = coupling * vectors[-1].abs()
+    errors = coupling * vectors[-1].abs() + torch.finfo(like.dtype).eps * values.abs().max()
     return Extremes(float(values[0]), float(values[-1]), float(errors[0]), float(errors[-1]))
 
 

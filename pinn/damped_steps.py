@@ -89,7 +89,9 @@ class DampedSteps:
 
     def _iterated(self, rows: Tensor, mu: float) -> Tensor:
         product = Gram(self.J if self.by_rows else self.J.mT)
-        sketch = nystrom(product, SKETCH, generator=torch.Generator(self.J.device).manual_seed(self.seed))
+        sketch = nystrom(
+            product, min(SKETCH, len(rows)), generator=torch.Generator(self.J.device).manual_seed(self.seed)
+        )
         return solve(
             conjugate_gradient(
                 lambda x: product.rows(x) + mu * x, rows, preconditioner=NystromPreconditioner(sketch, mu)

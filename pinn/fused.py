@@ -33,9 +33,10 @@ from torch import Tensor, nn
 
 from .ansatz import BoundaryAnsatz, jet_of
 from .derivatives import has_jet, jet, start
-from .networks import MLP, Derivatives
+from .networks import MLP, Activation, Derivatives
 
-PART = 512  # points that a processor works on at once
+PART = 2**17  # entries of a stack that a processor works on at once: 512 points for 64 units and two slopes
+LARGEST = 2**16  # points that another device works on at once
 
 
 class Condition(NamedTuple):
@@ -49,6 +50,16 @@ class Condition(NamedTuple):
     weight: Tensor  # w, (n, 1)
 
 
+class Part(NamedTuple):
+    """The condition on some of the points."""
+
+    stacked: Tensor  # values, L and slopes of what enters the first layer, one below the other, (M n, p)
+    second: Tensor | None  # as above
+    zeroth: Tensor
+    target: Tensor
+    weight: Tensor
+
+
 class Stack(NamedTuple):
     """Values, L and slopes of functions, one below the other; the parts are views of the whole."""
 
@@ -56,6 +67,16 @@ class Stack(NamedTuple):
     value: Tensor  # (n, width)
     second: Tensor  # (n, width); empty where nothing is differentiated
     slopes: Tensor  # (m, n, width)
+    columns: list[Tensor]  # (n, width) each, the slopes along one column
+
+
+class Weights(NamedTuple):
+    """A network as tensors: to ask a module for its parameters takes time."""
+
+    weights: list[Tensor]
+    biases: list[Tensor]
+    activation: Activation
+    scale: float
 
 
 class Layer(NamedTuple):
@@ -96,25 +117,25 @@ def condition(
     u: Any, points: Tensor, sigma: Tensor, drift: Tensor | None, zeroth: Tensor, target: Tensor, weight: Tensor
 ) -> tuple[MLP, Condition] | None:
     """Return the network in u and the condition on it, or None where u is no `MLP` with fixed functions around it."""
-    if not isinstance(u, (MLP, BoundaryAnsatz, nn.Sequential)):
+    net = u.net if isinstance(u, BoundaryAnsatz) else u
+    stages = list(net) if isinstance(net, nn.Sequential) else [net]
+    if not stages or type(network := stages.pop()) is not MLP or len(network.biases[-1]) != 1:
         return None
-    of = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
-    net: Any = u
-    second: Tensor | None = None
-    if isinstance(net, BoundaryAnsatz):
-        g, D = jet_of(net.lift, of), jet_of(net.distance, of)
-        net, second = net.net, D.value
+    features = nn.Sequential(*stages)
+    if not has_jet(features):
+        return None
+    x = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
+    of, second = jet(features, x), None
+    along = of.second
+    if isinstance(u, BoundaryAnsatz):
+        g, D = jet_of(u.lift, x), jet_of(u.distance, x)
+        second, along = D.value, D.value * of.second + (D.slopes * of.slopes).sum(0)
         target = target - zeroth * g.value - (0 if drift is None else g.second)
         zeroth = zeroth * D.value + (0 if drift is None else D.second)
-    if isinstance(net, nn.Sequential) and len(net) > 0 and has_jet(net[:-1]):
-        of, net = jet(net[:-1], of), net[-1]
-    if type(net) is not MLP or len(net.biases[-1]) != 1:
-        return None
-    along = of.second if second is None else second * of.second + (D.slopes * of.slopes).sum(0)
     tangents = of.slopes[:0] if drift is None else torch.cat((along[None], of.slopes))
     found = Condition(of.value, tangents, second, zeroth, target, weight)
     fixed = not any(part is not None and part.requires_grad for part in found)
-    return (net, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(net)) else None
+    return (network, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(network)) else None
 
 
 def weights_of(network: MLP) -> list[Tensor]:
@@ -127,16 +148,17 @@ def value_and_gradient(network: MLP, whole: Condition) -> tuple[Tensor, list[Ten
     """Return J, 0-d, and its derivatives in all weights, then in all biases."""
     weights, biases = [torch.zeros_like(w) for w in network.weights], [torch.zeros_like(b) for b in network.biases]
     value = torch.zeros_like(whole.target[:0].sum())
+    plain = Weights([*network.weights], [*network.biases], network.activation, network.scale)
     for part, layers in parts(network, whole):
 
         def add(layer: int, outer: Tensor, entering: Tensor, n: int = len(part.target)) -> None:
             weights[layer].addmm_(outer.T, entering)
             biases[layer].add_(outer[:n].sum(0))
 
-        residual = forward(network, part, layers)
+        residual = forward(plain, part, layers)
         weighted = part.weight * residual
         value += (weighted * residual).sum()
-        backward(network, part, layers, 2 * weighted, add)
+        backward(plain, part, layers, 2 * weighted, add)
     return value, [*weights, *biases]
 
 
@@ -146,7 +168,7 @@ def residuals_and_jacobian(network: MLP, whole: Condition) -> tuple[Tensor, Tens
     sizes = [p.numel() for p in (*network.weights, *network.biases)]
     residuals = torch.empty_like(whole.target[:, 0])
     jacobian = residuals.new_empty((len(residuals), sum(sizes)))
-    done = 0
+    plain, done = Weights([*network.weights], [*network.biases], network.activation, network.scale), 0
     for part, layers in parts(network, whole):
         n = len(part.target)
         blocks = jacobian[done : done + n].split(sizes, 1)
@@ -154,32 +176,29 @@ def residuals_and_jacobian(network: MLP, whole: Condition) -> tuple[Tensor, Tens
         def write(layer: int, outer: Tensor, entering: Tensor, blocks: Any = blocks, n: int = n) -> None:
             a, b = outer.view(-1, n, outer.shape[1]), entering.view(-1, n, entering.shape[1])
             blocks[layer].copy_(torch.bmm(a.permute(1, 2, 0), b.transpose(0, 1)).flatten(1))
-            blocks[len(network.weights) + layer].copy_(outer[:n])
+            blocks[len(plain.weights) + layer].copy_(outer[:n])
 
         root = part.weight.sqrt()
-        residuals[done : done + n] = (root * forward(network, part, layers))[:, 0]
-        backward(network, part, layers, root, write)
+        residuals[done : done + n] = (root * forward(plain, part, layers))[:, 0]
+        backward(plain, part, layers, root, write)
         done += n
     return residuals, jacobian
 
 
-def parts(network: MLP, whole: Condition) -> Iterator[tuple[Condition, list[Layer]]]:
+def parts(network: MLP, whole: Condition) -> Iterator[tuple[Part, list[Layer]]]:
     """Split a condition, with inputs as the first layer sees them, and lend every part memory."""
     n, m = len(whole.inputs), len(whole.tangents) - 1
-    size = PART if whole.inputs.device.type == "cpu" else max(n, 1)
     widths = tuple(map(len, network.biases[:-1]))
+    on_processor = whole.inputs.device.type == "cpu"
+    size = max(64, PART // ((m + 2) * max(widths, default=1))) if on_processor else LARGEST
+    lend = memory if on_processor else memory.__wrapped__  # other devices have a stock of memory themselves
     kind = (whole.inputs.dtype, whole.inputs.device, torch.is_inference_mode_enabled(), threading.get_ident())
+    stacks = torch.cat(((whole.inputs - network.middle)[None], whole.tangents)) * network.stretch
     for i in range(0, n, size):
         j = slice(i, i + size)
-        part = Condition(
-            (whole.inputs[j] - network.middle) * network.stretch,
-            whole.tangents[:, j] * network.stretch,
-            None if whole.second is None else whole.second[j],
-            whole.zeroth[j],
-            whole.target[j],
-            whole.weight[j],
-        )
-        yield part, memory(widths, len(part.target), m, *kind)
+        second = None if whole.second is None else whole.second[j]
+        part = Part(stacks[:, j].flatten(0, 1), second, whole.zeroth[j], whole.target[j], whole.weight[j])
+        yield part, lend(widths, len(part.target), m, *kind)
 
 
 @lru_cache(maxsize=4)
@@ -195,7 +214,7 @@ def memory(
     def stack(width: int) -> Stack:
         whole = torch.empty(((m + 2) * n, width), dtype=dtype, device=device)
         values, second, slopes = whole.split([n, n if m >= 0 else 0, max(m, 0) * n])
-        return Stack(whole, values, second, slopes.view(-1, n, width))
+        return Stack(whole, values, second, slopes.view(-1, n, width), list(slopes.split(n)) if m > 0 else [])
 
     shared = {width: (stack(width), torch.empty((n, width), dtype=dtype, device=device)) for width in widths}
     layers = []
@@ -205,33 +224,35 @@ def memory(
     return layers
 
 
-def forward(network: MLP, part: Condition, layers: list[Layer]) -> Tensor:
+def forward(network: Weights, part: Part, layers: list[Layer]) -> Tensor:
     """Return the residuals (n, 1), and fill the memory."""
-    h, tangent = stacked_inputs(part), len(part.tangents) > 0
+    h, n = part.stacked, len(part.target)
+    tangent = len(h) > n
     for weight, bias, (before, after, at, squares, *_) in zip(network.weights, network.biases, layers, strict=False):
         torch.mm(h, weight.T, out=before.whole)
-        first, second = network.activation(before.value.add_(bias), at)[1:3]
+        for found, kept in zip(network.activation(before.value.add_(bias), at), at, strict=True):
+            if found is not kept:
+                kept.copy_(found)
         if tangent:
-            sum_of_products(before.slopes, before.slopes, squares)
+            sum_of_squares(before.columns, squares)
             if part.second is not None:
                 squares *= part.second
             if after is not layers[-1].after:
-                torch.mul(first, before.slopes, out=after.slopes)
-            torch.mul(first, before.second, out=after.second).addcmul_(second, squares, value=0.5)
+                torch.mul(at.first, before.slopes, out=after.slopes)
+            torch.mul(at.first, before.second, out=after.second).addcmul_(at.second, squares, value=0.5)
         h = after.whole
-    n = len(part.target)
     weight, bias = network.scale * network.weights[-1].T, network.scale * network.biases[-1]
     residual = part.zeroth * (h[:n] @ weight + bias) - part.target
     return residual.addmm_(h[n : 2 * n], weight) if tangent else residual
 
 
-def backward(network: MLP, part: Condition, layers: list[Layer], bar: Tensor, take: Collect) -> None:
+def backward(network: Weights, part: Part, layers: list[Layer], bar: Tensor, take: Collect) -> None:
     """Carry the derivatives in the residuals, (n, 1), back, and give those of every layer to ``take``."""
-    n, tangent, inputs = len(part.target), len(part.tangents) > 0, stacked_inputs(part)
-    last = len(layers) - 1
+    n, last = len(part.target), len(layers) - 1
+    tangent = len(part.stacked) > n
     bar = network.scale * bar
     outer = torch.cat((part.zeroth * bar, bar)) if tangent else part.zeroth * bar
-    take(last + 1, outer, (layers[last].after.whole if layers else inputs)[: 2 * n])
+    take(last + 1, outer, (layers[last].after.whole if layers else part.stacked)[: 2 * n])
     for layer in reversed(range(len(layers))):
         before, _, (_, first, second, third), squares, bars, product = layers[layer]
         torch.mm(outer, network.weights[layer + 1], out=bars.whole[: len(outer)])
@@ -240,7 +261,7 @@ def backward(network: MLP, part: Condition, layers: list[Layer], bar: Tensor, ta
         else:
             torch.mul(bars.second, before.second, out=product)
             if layer < last:
-                for a, b in zip(before.slopes, bars.slopes, strict=True):
+                for a, b in zip(before.columns, bars.columns, strict=True):
                     product.addcmul_(a, b)
             torch.mul(second, product, out=before.value).addcmul_(first, bars.value)
             before.value.addcmul_(third, torch.mul(bars.second, squares, out=product), value=0.5)
@@ -250,19 +271,14 @@ def backward(network: MLP, part: Condition, layers: list[Layer], bar: Tensor, ta
             if layer < last:
                 before.slopes.addcmul_(first, bars.slopes)
         outer = before.whole
-        take(layer, outer, layers[layer - 1].after.whole if layer else inputs)
+        take(layer, outer, layers[layer - 1].after.whole if layer else part.stacked)
 
 
-def stacked_inputs(part: Condition) -> Tensor:
-    """Return values, L and slopes of the inputs, one below the other."""
-    return torch.cat((part.inputs[None], part.tangents)).flatten(0, 1)
-
-
-def sum_of_products(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Return the sum over the first dimension of the products of entries."""
-    if len(a) == 0:
-        return out.zero_()
-    torch.mul(a[0], b[0], out=out)
-    for left, right in zip(a[1:], b[1:], strict=True):
-        out.addcmul_(left, right)
-    return out
+def sum_of_squares(columns: list[Tensor], out: Tensor) -> None:
+    """Fill ``out`` with the sum of the squares."""
+    if not columns:
+        out.zero_()
+        return
+    torch.mul(columns[0], columns[0], out=out)
+    for column in columns[1:]:
+        out.addcmul_(column, column)

@@ -15,7 +15,6 @@ Source: Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05, Techn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 from typing import Any, NamedTuple
 
 import torch
@@ -24,15 +23,7 @@ from torch import Tensor
 from .damped_steps import DampedSteps
 from .jacobians import residual_jacobian
 from .losses import Loss
-from .parameter_vectors import EachStep, at_step, require_trained, set_vector, to_vector, value_at
-
-
-class Stalled(Enum):
-    """Why ``gauss_newton`` ran out of states."""
-
-    STATIONARY = "the gradient is zero"
-    NO_LOWER_LOSS = "no step lowers the loss, however damped: the precision of the loss is exhausted"
-    NOT_FINITE = "the residuals or their Jacobian are not finite"
+from .parameter_vectors import EachStep, Ended, at_step, require_trained, set_vector, to_vector, value_at
 
 
 class GaussNewtonState(NamedTuple):
@@ -45,7 +36,7 @@ class GaussNewtonState(NamedTuple):
     damping: float  # mu of the next step
     growth: float  # factor of mu should that step fail
     gain: float  # the gain ratio of this step
-    reason: Stalled | None = None  # why this is the last state
+    reason: Ended | None = None  # why this is the last state
 
 
 def gauss_newton(
@@ -87,15 +78,15 @@ def gauss_newton(
             r, J = residual_jacobian(u, now)
             before, largest = r.square().sum(), 2 * (J.mT @ r).abs().max()
 
-            def end(reason: Stalled) -> GaussNewtonState:
+            def end(reason: Ended) -> GaussNewtonState:
                 set_vector(u, theta)  # noqa: B023  (called before the next pass)
                 return GaussNewtonState(u, largest, before, k, mu or 0.0, growth, 0.0, reason)  # noqa: B023
 
             if not (r.isfinite().all() and J.isfinite().all()):
-                yield end(Stalled.NOT_FINITE)
+                yield end(Ended.NOT_FINITE)
                 return
             if not largest > 0:
-                yield end(Stalled.STATIONARY)
+                yield end(Ended.STATIONARY)
                 return
             steps = DampedSteps(J, seed=k)
             mu = 1e-3 * steps.scale if mu is None else mu
@@ -107,7 +98,7 @@ def gauss_newton(
                 if after < before:
                     break
                 if mu > steps.scale * len(theta) / torch.finfo(r.dtype).eps:
-                    yield end(Stalled.NO_LOWER_LOSS)
+                    yield end(Ended.NO_LOWER_LOSS)
                     return
                 mu, growth = max(mu * growth, 1e-12 * steps.scale), 2 * growth
             mu, growth, k = mu * max(1 / 3, 1 - (2 * gain - 1) ** 3), 2.0, k + 1

@@ -64,6 +64,9 @@ def jacobian_by_autograd(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             r = piece.residuals(u)
         residuals.append(r.detach())
+        if not r.requires_grad:
+            jacobians.append(r.new_zeros(len(r), sum(p.numel() for p in trained)))
+            continue
         for unit in torch.eye(len(r), dtype=r.dtype, device=r.device).split(CHUNK):
             parts = torch.autograd.grad(
                 r, trained, unit, is_grads_batched=True, retain_graph=True, materialize_grads=True, allow_unused=True

@@ -16,7 +16,6 @@ Source: Nocedal and Wright, Numerical Optimization (2nd ed., 2006), Algorithms 7
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -24,15 +23,7 @@ import torch
 from torch import Tensor
 
 from .line_search import ROUNDING, Trial, strong_wolfe
-from .parameter_vectors import EachStep, Objective, require_trained, set_vector, to_vector, value_and_gradient
-
-
-class Ended(Enum):
-    """Why ``lbfgs`` ran out of states."""
-
-    STATIONARY = "the gradient is zero"
-    NO_LOWER_LOSS = "no step along the gradient lowers the loss: its precision is exhausted"
-    NOT_FINITE = "the loss is not finite at any step along the gradient"
+from .parameter_vectors import EachStep, Ended, Objective, require_trained, set_vector, to_vector, value_and_gradient
 
 
 class LBFGSState(NamedTuple):

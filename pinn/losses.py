@@ -162,7 +162,7 @@ def Residual(
     True
     """
     if isinstance(points, int):
-        x = problem.domain.sample(points, 0, dtype=dtype, device=device)
+        x = problem.sample(points, 0).to(device, dtype)
     else:
         x = finite_points(points, problem.domain.dim)
         require_inside(problem, x)
@@ -188,7 +188,7 @@ def Boundary(
 ) -> Loss:
     """The mean square of u - g at points of the boundary, (n, d), or a number of them, drawn with seed 0."""
     if isinstance(points, int):
-        points = problem.domain.sample_boundary(points, 0, dtype=dtype, device=device)[0]
+        points = problem.sample_boundary(points, 0)[0].to(device, dtype)
     x = finite_points(points, problem.domain.dim)
     return Data(x, at_points(problem, "boundary", x), weight=weight)
 
@@ -323,7 +323,7 @@ def at_points(problem: Problem, name: str, x: Tensor) -> Tensor:
 def require_inside(problem: Problem, x: Tensor) -> None:
     """Refuse points outside of the domain; those on the boundary, up to rounding, belong to it."""
     rounding = 16 * torch.finfo(x.dtype).eps * max(1.0, float(x.abs().max()))
-    outside = ~(problem.domain.distance(x)[:, 0] >= -rounding)
+    outside = ~(problem.region.distance(x)[:, 0] >= -rounding)
     if outside.any():
         raise ValueError(
             f"points must lie in the domain, {int(outside.sum())} of {len(x)} do not: {x[outside][0].tolist()}"

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .balls import Ball
 from .committors import Committor
-from .domain_algebra import difference, union
+from .domain_algebra import difference
+from .domain_protocol import Domain
 from .domains import Box, HalfSpace, Interval, UnitSquare
 from .energies import double_well, harmonic, mueller_brown
 from .one_dimensional import interval_committor, interval_exit_time
@@ -64,7 +65,7 @@ def ground_state(omega: float = 4.0, dim: int = 2) -> Problem:
     return Schroedinger(Ball(dim=dim), potential=potential, boundary=boundary, exact=exact)
 
 
-def well_exit(beta: float = 8.0) -> Problem:
+def well_exit(beta: float = 9.0) -> Problem:
     r"""The mean time in which :math:`dX = -X dt + \sqrt{2 / \beta}\, dW` leaves (-1, 1).
 
     It grows like :math:`e^{\beta / 2}`, and is nearly constant away from the ends: a constant has hardly any residual.
@@ -77,7 +78,7 @@ def well_exit(beta: float = 8.0) -> Problem:
     return MeanExitTime(interval, drift=harmonic.drift, diffusion=2 / beta, exact=exact)
 
 
-def well_committor(beta: float = 8.0, end: float = 1.15) -> Problem:
+def well_committor(beta: float = 9.0, end: float = 1.15) -> Problem:
     r"""The probability that :math:`dX = -X dt + \sqrt{2 / \beta}\, dW` leaves (-1, end) at its upper end.
 
     Away from the ends it is nearly the same everywhere, and any constant has hardly any residual.
@@ -114,19 +115,19 @@ def mueller_brown_committor(kT: float = 20.0) -> Problem:
 
 
 def four_holes() -> Problem:
-    r""":math:`\Delta u = 0` in a square without four disks; u is 1 on the square's sides and 0 on the circles.
+    r""":math:`\Delta u = 0` in a square without four disks; u is 1 on the square's sides and 0 on the disks.
 
     The problem "Poisson 2d-C" of the benchmark PINNacle (arXiv 2306.08827): the square is (-1/2, 1/2)^2, the disks of
     radius 0.1 lie around (+-0.3, +-0.3).
     """
     centers = [(a, b) for a in (-HOLES, HOLES) for b in (-HOLES, HOLES)]
-    disks = reduce(union, (Ball(center=center, radius=RADIUS) for center in centers))
-    square = Box((-OUTER, -OUTER), (OUTER, OUTER))
+    disks: list[Domain] = [Ball(center=center, radius=RADIUS) for center in centers]
+    square: Domain = Box((-OUTER, -OUTER), (OUTER, OUTER))
 
     def boundary(x: Any) -> Any:
         return 1.0 * (np.maximum(np.abs(x[0]), np.abs(x[1])) > HOLES + RADIUS + 0.5 * (OUTER - HOLES - RADIUS))
 
-    return Poisson(difference(square, disks), boundary=boundary)
+    return Poisson(reduce(difference, disks, square), boundary=boundary)
 
 
 __all__ = [

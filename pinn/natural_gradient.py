@@ -24,7 +24,7 @@ from torch import Tensor
 from .damped_steps import DampedSteps
 from .jacobians import residual_jacobian
 from .losses import Loss
-from .parameter_vectors import EachStep, at_step, require_trained, set_vector, to_vector, value_at
+from .parameter_vectors import EachStep, Ended, at_step, require_trained, set_vector, to_vector, value_at
 
 SMALLEST_STEP = 2.0**-20
 
@@ -38,7 +38,8 @@ class NaturalGradientState(NamedTuple):
     steps: int  # so far
     step: float  # eta; 0 where no step lowered the loss
     damping: float  # mu that this step took
-    direction: Tensor  # (P,) d
+    direction: Tensor  # (P,) d, zero after a step of no length
+    reason: Ended | None = None  # why this is the last state
 
 
 def natural_gradient(
@@ -60,7 +61,8 @@ def natural_gradient(
         momentum: :math:`\beta`, from 0 to below 1; helps with noisy batches.
         start: a state to go on from; u holds its parameters.
 
-    The residual is the largest entry of the gradient, before the step.
+    The residual is the largest entry of the gradient, before the step.  The last state has a ``reason`` where the
+    algorithm ended by itself; the status of ``solve`` is then ``EXHAUSTED``.
 
     Example:
         >>> import optsci
@@ -83,7 +85,10 @@ def natural_gradient(
             now = at_step(loss, k)
             theta = to_vector(u)
             r, J = residual_jacobian(u, now)
-            before = r.square().sum()
+            before, largest = r.square().sum(), 2 * (J.mT @ r).abs().max()
+            if not (before.isfinite() and largest.isfinite()):
+                yield NaturalGradientState(u, largest, before, k, 0.0, 0.0, d, Ended.NOT_FINITE)
+                return
             steps = DampedSteps(J, seed=k)
             units = damping(float(before)) if callable(damping) else damping
             last = momentum * d
@@ -92,7 +97,12 @@ def natural_gradient(
             eta, after = halvings(lambda eta: value_at(u, now, theta - eta * d), before)  # noqa: B023
             set_vector(u, theta - eta * d)
             k += 1
-            yield NaturalGradientState(u, 2 * (J.mT @ r).abs().max(), after, k, eta, mu, d)
+            if not eta:
+                if not (isinstance(loss, EachStep) or last.any()):  # the next step would be the same one
+                    yield NaturalGradientState(u, largest, before, k, eta, mu, d, Ended.NO_LOWER_LOSS)
+                    return
+                d = torch.zeros_like(d)
+            yield NaturalGradientState(u, largest, after, k, eta, mu, d)
 
     zero = torch.zeros_like(to_vector(u))
     return iterate(0, zero) if start is None else iterate(start.steps, start.direction)

@@ -31,7 +31,7 @@ class Activation(Protocol):
     """A function of one variable, with its derivatives."""
 
     def __call__(self, h: Tensor, out: Derivatives | None = None) -> Derivatives:
-        """Return them at every entry of h, in the memory of ``out`` if that is given."""
+        """Return them at every entry of h; in the memory of ``out``, if that is given and it saves time."""
         ...
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import torch
@@ -15,6 +16,14 @@ from torch import Tensor, nn
 from .jacobians import parameters
 
 Objective = Callable[[Any], Tensor]  # u -> 0-d tensor
+
+
+class Ended(Enum):
+    """Why a training algorithm ran out of states; u is then at its best iterate."""
+
+    STATIONARY = "the gradient is zero"
+    NO_LOWER_LOSS = "no step lowers the loss, however short: its precision is exhausted"
+    NOT_FINITE = "the loss, its residuals or its gradient are not finite"
 
 
 @dataclass(frozen=True)

@@ -143,13 +143,13 @@ class Problem:
                 raise ValueError(f"no point of {drawn} on the boundary of {self.region} is {part}")
             drawn *= 4
 
-    def relative_error(self, u: Callable[[Tensor], Tensor], n: int = 10_000, seed: int = 0) -> float:
+    def relative_error(self, u: Callable[[Tensor], Tensor], n: int = 10_000, seed: int = 2**20) -> float:
         r"""The relative error :math:`\|u - u^*\| / \|u^*\|` in the mean square, at n uniform points of the region.
 
         Args:
             u: points (n, d) -> (n, 1); a module gets them in the precision and on the device of its parameters.
             n: how many points; the result has a relative error of about one in their root.
-            seed: another one gives other points.
+            seed: another one gives other points; unless given, one that no other function here has.
 
         Raises:
             ValueError: the exact solution is not known, or zero at all points, or u has not the shape (n, 1).

@@ -1,7 +1,8 @@
 """Plain PINN against FK-PINN on four problems: relative errors for numbers of labels and of paths, three seeds.
 
-Writes ``fk_pinn.md`` beside itself. Every finished run goes into ``fk_pinn.json`` and is not run again: delete its entries to
-measure anew. ``--only TEXT`` runs the problems whose name holds TEXT, ``--seeds 0 1`` those seeds, ``--page`` nothing.
+Writes ``fk_pinn.md`` beside itself. Every finished run goes into ``fk_pinn.json`` and is not run again: delete its
+entries to measure anew. ``--only TEXT`` runs the problems whose name holds TEXT, ``--seeds 0 1`` those seeds,
+``--page`` nothing.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ HERE = Path(__file__).parent
 KEPT = HERE / "fk_pinn.json"
 SEEDS = (0, 1, 2)
 COUNTS, PATHS = (10, 50, 200), (100, 1_000, 10_000)
+NEWTON, GRADIENTS = "Gauss-Newton", "Adam, L-BFGS"  # the second only without labels and with most of them
 STEPS = 150  # of Gauss-Newton
 
 
@@ -60,8 +62,8 @@ class Case:
 CASES = {
     "Poisson": Case(sine_poisson, WalkOnSpheres(eps=1e-4), 800, (24, 24)),
     "Schroedinger": Case(ground_state, EulerMaruyama(dt=1e-3, exit=Exit.BRIDGE), 800, (24, 24)),
-    "mean exit time": Case(well_exit, EulerMaruyama(dt=4e-3, exit=Exit.BRIDGE), 200, (20, 20)),
-    "committor": Case(well_committor, EulerMaruyama(dt=4e-3, exit=Exit.BRIDGE), 200, (20, 20)),
+    "mean exit time": Case(well_exit, EulerMaruyama(dt=2e-3, exit=Exit.BRIDGE), 200, (20, 20)),
+    "committor": Case(well_committor, EulerMaruyama(dt=2e-3, exit=Exit.BRIDGE), 200, (20, 20)),
 }
 
 
@@ -98,22 +100,25 @@ def main() -> None:
 
 
 def measure(name: str, seed: int) -> None:
-    """Run what has no entry: plain by two optimizers, then with labels."""
+    """Run what has no entry: plain, then with labels."""
     case = CASES[name]
     problem = case.problem()
-    for optimizer in ("Gauss-Newton", "Adam, L-BFGS"):
+    for optimizer in (NEWTON, GRADIENTS):
         if not done(name, optimizer, seed, 0, 0):
             keep(train(name, problem, case, seed, None, optimizer))
     where = problem.sample(max(COUNTS), 100 + seed)
     for paths in PATHS:
-        missing = [count for count in COUNTS if not done(name, "Gauss-Newton", seed, count, paths)]
+        asked = [(NEWTON, count) for count in COUNTS]
+        if paths == max(PATHS):
+            asked.append((GRADIENTS, max(COUNTS)))
+        missing = [(optimizer, count) for optimizer, count in asked if not done(name, optimizer, seed, count, paths)]
         if missing:
+            most = max(count for _, count in missing)
             begin = time.process_time()
-            found = labels(problem, where[: max(missing)], paths=paths, method=case.method, seed=seed)
+            found = labels(problem, where[:most], paths=paths, method=case.method, seed=seed)
             seconds = time.process_time() - begin
-            for count in missing:
-                share = seconds * count / max(missing)
-                keep(train(name, problem, case, seed, (found, count, share), "Gauss-Newton"))
+            for optimizer, count in missing:
+                keep(train(name, problem, case, seed, (found, count, seconds * count / most), optimizer))
 
 
 def train(
@@ -158,7 +163,7 @@ def train(
 
 def stages(u: MLP, loss: Loss, optimizer: str) -> Iterator[tuple[Iterator[object], int]]:
     """The algorithms that train u one after the other, with their numbers of steps."""
-    if optimizer == "Gauss-Newton":
+    if optimizer == NEWTON:
         yield gauss_newton(u, loss), STEPS
     else:
         yield adam(u, loss, lr=1e-3), 4000
@@ -195,10 +200,10 @@ def write_page() -> None:
 
 Written by `docs/benchmarks/fk_pinn.py`.
 
-Problems of `optsci.pinn.named_problems`. All networks are tanh, double precision, and trained from scratch by the same
-{STEPS} steps of `gauss_newton` on the same points; weights of residual, boundary and labels are 1 (in units of the
-largest label). A plain PINN has no labels, and gets the size of the solution from the exact one; it is trained a second
-time by 4000 steps of Adam and up to 1000 of L-BFGS. Errors are relative L2 errors on 10000 independent points, medians
+Problems of `optsci.pinn.named_problems`. All networks are tanh, double precision, and trained from scratch on the same
+points, by up to {STEPS} steps of `gauss_newton`, or by 4000 of Adam at a rate of 1e-3 and up to 1000 of L-BFGS. The
+weights of residual, boundary and labels are 1 (in units of the largest label). A plain PINN has no labels, and gets the
+size of the solution from the exact one. Errors are relative L2 errors on 10000 independent points, medians
 over {len(SEEDS)} seeds of labels, points and weights, with the range. "labels" is the relative error of the labels
 themselves. κ: largest over smallest eigenvalue of the loss, as a quadratic form on the functions that small changes of
 the trained network make, those of size 1 in L2 (`function_spectrum`); the smallest one says how little of an error the
@@ -224,7 +229,7 @@ def table(runs: list[Run]) -> str:
     for key in dict.fromkeys((run.count, run.paths, run.optimizer) for run in sorted(runs, key=order)):
         some = [run for run in runs if (run.count, run.paths, run.optimizer) == key]
         errors = [run.error for run in some]
-        kind = "FK-PINN" if key[0] else f"plain, {key[2]}"
+        kind = f"{'FK-PINN' if key[0] else 'plain'}, {key[2]}"
         lines.append(
             f"| {kind} | {key[0]} | {key[1]} | {median(errors):.2%} | {min(errors):.2%} to {max(errors):.2%} | "
             f"{median(run.label_error for run in some):.1%} | {median(run.loss for run in some):.1e} | "

@@ -28,7 +28,7 @@ from optsci.pinn import MLP, Jet, Loss, Poisson, Residual, UnitSquare, residual_
 from optsci.pinn.derivatives import by_autograd, generator
 
 POINTS, WIDTHS = 4096, [64] * 4
-STEPS, ROUNDS = (5, 20), 7  # steps of a short and of a long run, timings of every method
+STEPS, ROUNDS = (2, 10), 9  # steps of a short and of a long run, timings of every method
 JACOBIAN_POINTS, JACOBIAN_WIDTHS = 1024, [32, 32]
 
 Steps = Callable[[int], None]
@@ -172,7 +172,7 @@ Written by `docs/benchmarks/pinn_step.py`.
 boundary term. A step is the loss, its gradient in the parameters, and the update of Adam (`torch.optim.Adam` in all
 rows). Processor time of one thread, medians of {ROUNDS} timings, the methods in turns; a timing is a run of {STEPS[1]}
 steps less one of {STEPS[0]}, over {STEPS[1] - STEPS[0]}: what DeepXDE does once in a run, such as its tests, does not
-count. The last column is the median of the ratios, and their range.
+count. The last column is the median of the ratios, and their range: the machine had other work, which shows in it.
 
 | precision | method | ms a step | DeepXDE / method |
 |---|---|---:|---:|

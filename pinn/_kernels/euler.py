@@ -3,8 +3,9 @@
 Positions and increments are float32; what is summed over the steps of a path is float64.  A path that has ended is
 replaced by the next one, until every path is done: stopping earlier would prefer short paths.
 
-Lanes are the last axis, and the loops over them become vector instructions.  What is rare, the end of a path, is done
-lane by lane.
+Lanes are the last axis, and the loops over them become vector instructions, as long as they read and write few arrays:
+the compiler gives up where it would have to check more than some eight pairs of arrays for overlap.  What is rare, the
+end of a path, is done lane by lane.
 """
 
 # mypy: disable-error-code="attr-defined, assignment"
@@ -61,7 +62,7 @@ def euler_kernel(drift, diffusion, killing, source, boundary, control, distance,
                 root_of[i, j] = factor[i, j]
         rate_old, gain_old = np.full(LANES, np.float32(killed)), np.full(LANES, np.float32(fed))
         rate_new, gain_new = rate_old.copy(), gain_old.copy()
-        total, discount = np.zeros(LANES), np.ones(LANES, np.float32)
+        total, discount, after = np.zeros(LANES), np.ones(LANES, np.float32), np.ones(LANES, np.float32)
         total_old, discount_old = total.copy(), discount.copy()
         path, deadline = np.full(LANES, -1), np.full(LANES, NEVER)
         event = np.zeros(LANES, np.bool_)
@@ -96,21 +97,29 @@ def euler_kernel(drift, diffusion, killing, source, boundary, control, distance,
             far = distance(new)
             some = _near_boundary(far, near, speed, root, exit_test, event) or now >= soonest
             if some:
-                total_old[:], discount_old[:] = total, discount
+                _copy(total, total_old)
+                _copy(discount, discount_old)
             if feeds:
                 gain_new = source(new)
             if kills:
                 rate_new = killing(new)
             if kills or killed != 0:
-                _collect(gain_old, gain_new, rate_old, rate_new, dt, total, discount)
+                _diminish(rate_old, rate_new, dt, discount, after)
+                _collect(gain_old, discount, dt, total)
+                _collect(gain_new, after, dt, total)
+                _copy(after, discount)
             elif feeds:
                 _collect_undiminished(gain_old, gain_new, dt, total)
-            else:
-                total += dt * fed
+            elif fed != 0:
+                _add(dt * fed, total)
             if some:
-                soonest = NEVER
+                if now >= soonest:
+                    soonest = NEVER
+                    for lane in range(LANES):
+                        if deadline[lane] > now:
+                            soonest = min(soonest, deadline[lane])
                 for lane in range(LANES):
-                    if path[lane] < 0:
+                    if not (event[lane] or now >= deadline[lane]) or path[lane] < 0:
                         continue
                     part, way = 0.0, 1.0  # of the step, of the way: until the exit
                     if event[lane]:
@@ -140,7 +149,6 @@ def euler_kernel(drift, diffusion, killing, source, boundary, control, distance,
                     elif now >= deadline[lane]:
                         values[path[lane]], status[path[lane]] = total[lane], CAPPED
                     else:
-                        soonest = min(soonest, deadline[lane])
                         continue
                     left -= 1
                     path[lane], deadline[lane] = -1, NEVER
@@ -166,11 +174,11 @@ def euler_kernel(drift, diffusion, killing, source, boundary, control, distance,
                         )
                         begun += 1
             x, new = new, x
-            near[:] = far
+            _copy(far, near)
             if feeds:
-                gain_old[:] = gain_new
+                _copy(gain_new, gain_old)
             if kills:
-                rate_old[:] = rate_new
+                _copy(rate_new, rate_old)
 
     return run
 
@@ -271,14 +279,31 @@ def _near_boundary(far, near, speed, root, exit_test, event):
     return marked > 0
 
 
+@njit(cache=True)
+def _add(number, out):
+    for lane in range(LANES):
+        out[lane] += number
+
+
+@njit(cache=True)
+def _copy(source, out):
+    for lane in range(LANES):
+        out[lane] = source[lane]
+
+
 @njit(cache=True, fastmath=FUSED)
-def _collect(gain_old, gain_new, rate_old, rate_new, dt, total, discount):
+def _diminish(rate_old, rate_new, dt, discount, after):
     half = np.float32(-0.5 * dt)
     for lane in range(LANES):
-        after = discount[lane] * exp(half * (rate_old[lane] + np.float32(rate_new[lane])))
-        both = gain_old[lane] * discount[lane] + np.float32(gain_new[lane]) * after
-        total[lane] += 0.5 * dt * np.float64(both)
-        discount[lane] = after
+        after[lane] = discount[lane] * exp(half * (rate_old[lane] + np.float32(rate_new[lane])))
+
+
+@njit(cache=True, fastmath=FUSED)
+def _collect(gain, discount, dt, total):
+    """Add half a step of what is gained at one of its ends."""
+    half = np.float32(0.5 * dt)
+    for lane in range(LANES):
+        total[lane] += np.float64(half * np.float32(gain[lane]) * discount[lane])
 
 
 @njit(cache=True, fastmath=FUSED)

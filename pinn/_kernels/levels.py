@@ -19,8 +19,11 @@ from .euler import (
     DONE,
     NEVER,
     SHIFT,
+    _add,
     _collect,
     _collect_undiminished,
+    _copy,
+    _diminish,
     _drift,
     _factorise,
     _mix,
@@ -86,15 +89,19 @@ def levels_kernel(drift, diffusion, killing, source, boundary, distance, functio
         gain_new = source(new) if feeds else gain
         rate_new = killing(new) if kills else rate
         if kills or killed != 0:
-            _collect(gain, gain_new, rate, rate_new, dt, total, discount)
+            after = np.empty(LANES, np.float32)
+            _diminish(rate, rate_new, dt, discount, after)
+            _collect(gain, discount, dt, total)
+            _collect(gain_new, after, dt, total)
+            _copy(after, discount)
         elif feeds:
             _collect_undiminished(gain, gain_new, dt, total)
         else:
-            total += dt * fed
+            _add(dt * fed, total)
         if feeds:
-            gain[:] = gain_new
+            _copy(gain_new, gain)
         if kills:
-            rate[:] = rate_new
+            _copy(rate_new, rate)
         x[:] = new
 
     @njit(nogil=True)

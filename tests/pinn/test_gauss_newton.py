@@ -19,8 +19,7 @@ from optsci.pinn import (
     residual_jacobian,
 )
 from optsci.pinn.damped_steps import DampedSteps
-from optsci.pinn.gauss_newton import Stalled
-from optsci.pinn.parameter_vectors import set_vector, to_vector
+from optsci.pinn.parameter_vectors import Ended, set_vector, to_vector
 
 
 class Line(nn.Module):
@@ -119,7 +118,7 @@ def test_rosenbrock_ends_at_its_minimum_quadratically():
     u = Point(-1.2, 1.0)
     states = list(gauss_newton(u, rosenbrock()))
     torch.testing.assert_close(u.x.detach(), torch.ones(2, dtype=torch.float64), rtol=0, atol=1e-9)
-    assert states[-1].reason in (Stalled.STATIONARY, Stalled.NO_LOWER_LOSS)
+    assert states[-1].reason in (Ended.STATIONARY, Ended.NO_LOWER_LOSS)
     assert len(states) < 60
     losses = [float(s.loss) for s in states]
     assert all(b <= a for a, b in pairwise(losses))
@@ -129,7 +128,7 @@ def test_steps_stay_where_the_residuals_are_finite():
     u = Point(0.9)
     loss = Loss((Squares(lambda u: (u.x - 3) ** 2 + (2 - u.x).sqrt() * 0),))  # NaN beyond 2
     states = list(gauss_newton(u, loss, damping=0.0))
-    assert states[-1].reason is Stalled.NO_LOWER_LOSS
+    assert states[-1].reason is Ended.NO_LOWER_LOSS
     assert 1.99 < u.x.item() <= 2
     assert (u.x - 3).pow(4).item() == pytest.approx(states[-1].loss.item())
 
@@ -137,7 +136,7 @@ def test_steps_stay_where_the_residuals_are_finite():
 def test_a_loss_without_values_ends_at_once():
     u = Point(1.0)
     states = list(gauss_newton(u, Loss((Squares(lambda u: u.x * float("nan")),))))
-    assert [s.reason for s in states] == [Stalled.NOT_FINITE]
+    assert [s.reason for s in states] == [Ended.NOT_FINITE]
     assert u.x.item() == 1
 
 
@@ -145,7 +144,7 @@ def test_a_stationary_point_says_so():
     u, loss = Line(), regression()
     set_vector(u, torch.zeros(3))
     states = list(gauss_newton(u, Loss(tuple(term.scaled(0.0) for term in loss.terms))))
-    assert [s.reason for s in states] == [Stalled.STATIONARY]
+    assert [s.reason for s in states] == [Ended.STATIONARY]
 
 
 def test_fresh_points_at_every_step_fit_a_function_on_the_whole_interval():
@@ -159,6 +158,22 @@ def test_fresh_points_at_every_step_fit_a_function_on_the_whole_interval():
     optsci.solve(natural_gradient(u, EachStep(batch), damping=1e-8), tol=None, max_iter=40)
     x = torch.linspace(-1, 1, 200, dtype=torch.float64)[:, None]
     assert (u(x) - (3 * x).sin()).abs().max() < 1e-2
+
+
+def test_natural_gradients_end_at_the_minimum_and_say_so():
+    u, loss = Line(), regression()
+    states = list(natural_gradient(u, loss, damping=1e-12))
+    torch.testing.assert_close(to_vector(u), minimum(loss), rtol=1e-10, atol=1e-12)
+    assert states[-1].reason is Ended.NO_LOWER_LOSS
+    assert len(states) < 10
+
+
+def test_natural_gradients_end_where_there_is_no_value():
+    u = Point(1.0)
+    run = optsci.solve(natural_gradient(u, Loss((Squares(lambda u: u.x * float("nan")),))))
+    assert run.state.reason is Ended.NOT_FINITE
+    assert run.status is optsci.Status.NON_FINITE
+    assert u.x.item() == 1
 
 
 def test_momentum_is_the_proximal_step_from_the_last_direction():

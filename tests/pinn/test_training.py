@@ -9,9 +9,9 @@ from torch import nn
 
 import optsci
 from optsci.pinn import MLP, Boundary, Data, EachStep, Interval, Poisson, Residual, adam, cosine_decay, lbfgs
-from optsci.pinn.lbfgs import Ended, two_loops
+from optsci.pinn.lbfgs import two_loops
 from optsci.pinn.line_search import Trial, strong_wolfe
-from optsci.pinn.parameter_vectors import set_vector, to_vector, value_and_gradient
+from optsci.pinn.parameter_vectors import Ended, set_vector, to_vector, value_and_gradient
 from optsci.pinn.schedules import exponential_decay
 
 
