@@ -93,6 +93,7 @@ def pinn(
         report = {
             "settings": settings,
             "status": str(run),
+            "scale": setup.u.scale,
             "steps": run.state.steps,
             "loss": float(run.state.loss),
             "relative_error": error,
