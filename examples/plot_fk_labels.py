@@ -29,7 +29,9 @@ away = (found.mean - problem.exact(where)) / found.stderr
 within = int((away.abs() <= 2).sum())
 ratio = float(found.stderr.mean() / more.stderr.mean())
 print(found)
-print(f"{within} of {len(where)} labels lie within two standard errors; four times the paths divide these by {ratio:.2f}")
+print(
+    f"{within} of {len(where)} labels lie within two standard errors; four times the paths divide these by {ratio:.2f}"
+)
 
 figure, ax = plt.subplots(layout="constrained")
 truth = problem.exact(where)[:, 0]

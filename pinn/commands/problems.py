@@ -22,6 +22,7 @@ class Named(NamedTuple):
 
     make: Callable[[], Problem]
     about: str
+    weight: float = 1.0  # of boundary values and labels; that of the equation is 1
 
 
 PROBLEMS = {
@@ -30,17 +31,19 @@ PROBLEMS = {
     "well-exit": Named(well_exit, "the mean time to leave a potential well: a constant has hardly any residual"),
     "well-committor": Named(well_committor, "by which end a well is left: any constant has hardly any residual"),
     "double-well-committor": Named(double_well_committor, "from one well to the other, in ten dimensions"),
-    "mueller-brown-committor": Named(mueller_brown_committor, "from minimum to minimum of Mueller and Brown's energy"),
-    "four-holes": Named(four_holes, "Laplace's equation in a square with four holes (PINNacle, Poisson 2d-C)"),
+    "mueller-brown-committor": Named(
+        mueller_brown_committor, "from minimum to minimum of Mueller and Brown's energy", 1e6
+    ),
+    "four-holes": Named(four_holes, "Laplace's equation in a square with four holes (PINNacle, Poisson 2d-C)", 1e3),
 }
 
 
-def problem_of(name: str) -> Problem:
-    """The problem of a name.
+def named(name: str) -> Named:
+    """What the name stands for.
 
     Raises:
         ValueError: there is none.
     """
     if name not in PROBLEMS:
         raise ValueError(f"PROBLEM must be one of {', '.join(PROBLEMS)}, not {name!r}")
-    return PROBLEMS[name].make()
+    return PROBLEMS[name]

@@ -31,7 +31,7 @@ from ..problems import Problem
 from ..random_walks import EulerMaruyama, WalkOnSpheres, default_euler, default_method
 from ..reference import finite_differences
 from ..sampling import sobol
-from .problems import PROBLEMS, problem_of
+from .problems import PROBLEMS, named
 
 CHECKPOINT, REPORT = "checkpoint.npz", "report.json"
 EVERY = 10  # steps from one checkpoint to the next
@@ -56,8 +56,19 @@ def pinn(
         float | None, typer.Option(help="Time step of the paths (Euler-Maruyama), unless given by the domain's size.")
     ] = None,
     eps: Annotated[float | None, typer.Option(help="Walk on spheres instead, until so close to the boundary.")] = None,
-    points: Annotated[int, typer.Option(min=1, help="At which the equation is asked for.")] = 400,
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "24,24",
+    points: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="At which the equation is asked for; unless given, 1.5 for every weight of the network."
+        ),
+    ] = None,
+    weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Of boundary values and labels, that of the equation being 1; unless given, PROBLEM's."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of Gauss-Newton, from the start.")] = 150,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="Of paths, points and weights.")] = 0,
     out: Annotated[
@@ -70,16 +81,18 @@ def pinn(
 ) -> None:
     """Solve PROBLEM by a network: least squares of its equation, boundary values and labels with error bars."""
     with sentences():
-        given = problem_of(problem)
-        widths = _widths(hidden)
+        make, _, usual = named(problem)
+        given, widths, folder = make(), _widths(hidden), Path(problem) if out is None else out
         method = _method(given, dt, eps) if count else None
-        folder = Path(problem) if out is None else out
+        u = MLP(given.domain.dim, widths, 1, box=given.region, seed=seed)
+        number = points or round(1.5 * sum(p.numel() for p in u.parameters()))
+        ties = usual if weight is None else weight
         settings = {
             "problem": problem, "labels": count, "paths": paths if count else 0, "method": str(method) if count else "",
-            "points": points, "hidden": widths, "seed": seed,
+            "hidden": widths, "points": number, "weight": ties, "seed": seed,
         }  # fmt: skip
         history = _begun(folder, settings, resume=resume)
-        setup = _set_up(given, count, paths, method, points, widths, seed)
+        setup = _set_up(given, u, count, paths, method, number, ties, seed)
         start = load_checkpoint(folder / CHECKPOINT, setup.u) if resume else None
         if setup.labels is not None:
             typer.echo(_sentence(given, setup.labels))
@@ -88,7 +101,7 @@ def pinn(
         for name in history:
             history[name] += run.history[name]
         known = given if given.exact is not None else _with_reference(given)
-        spectrum = function_spectrum(setup.u, setup.loss, given.sample(points, seed + 3, points=sobol))
+        spectrum = function_spectrum(setup.u, setup.loss, given.sample(number, seed + 3, points=sobol))
         error = None if known.exact is None else known.relative_error(setup.u)
         report = {
             "settings": settings,
@@ -137,14 +150,15 @@ class SetUp(NamedTuple):
 
 def _set_up(
     problem: Problem,
+    u: MLP,
     count: int,
     paths: int,
     method: EulerMaruyama | WalkOnSpheres | None,
     points: int,
-    widths: list[int],
+    weight: float,
     seed: int,
 ) -> SetUp:
-    """Labels, and a network of their size; the terms of the loss in units of it."""
+    """Labels, the network scaled to their size, and a loss in units of it."""
     at_boundary = 16 if problem.domain.dim == 1 else max(points // 4, 16)
     on = problem.sample_boundary(at_boundary, seed + 1)[0]
     found, size = None, problem.values("boundary", on).abs().max().item()
@@ -152,14 +166,13 @@ def _set_up(
         where = problem.sample(count, seed + 2)
         found = labels(problem, where, paths=paths, method=method, seed=seed, progress=True)
         size = max(size, found.mean.abs().max().item())
-    scale = size or 1.0
-    loss = Residual(problem, problem.sample(points, seed, points=sobol)) + Boundary(problem, on)
+    u.scale = size or 1.0
+    loss = Residual(problem, problem.sample(points, seed, points=sobol)) + weight * Boundary(problem, on)
     if problem.reflecting is not None:
-        loss = loss + Neumann(*problem.sample_walls(at_boundary, seed + 1))
+        loss = loss + weight * Neumann(*problem.sample_walls(at_boundary, seed + 1))
     if found is not None:
-        loss = loss + Data(found.points, found.mean)
-    u = MLP(problem.domain.dim, widths, 1, box=problem.region, scale=scale, seed=seed)
-    return SetUp(u, loss * (1 / scale**2), found)
+        loss = loss + weight * Data(found.points, found.mean)
+    return SetUp(u, loss * (1 / u.scale**2), found)
 
 
 def _train(setup: SetUp, path: Path, steps: int, start: Any) -> Result:
