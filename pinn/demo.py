@@ -155,8 +155,8 @@ def _seen(rows: list[Row]) -> str:
     """What the rows say, in a sentence."""
     plain, labelled, second, _ = rows
     return (
-        f"a small loss is no small error: by Adam and L-BFGS losses of {plain.loss:.0e} and {labelled.loss:.0e} go with "
-        f"errors of {plain.error:.1%} without labels and {labelled.error:.2%} with them; by Gauss-Newton the error "
+        f"a small loss is no small error: by Adam and L-BFGS losses of {plain.loss:.0e} and {labelled.loss:.0e} go "
+        f"with errors of {plain.error:.1%} without labels and {labelled.error:.2%} with them; by Gauss-Newton the error "
         f"without labels is {second.error:.3%}"
     )
 
