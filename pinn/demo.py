@@ -156,8 +156,8 @@ def _seen(rows: list[Row]) -> str:
     plain, labelled, second, _ = rows
     return (
         f"a small loss is no small error: by Adam and L-BFGS losses of {plain.loss:.0e} and {labelled.loss:.0e} go "
-        f"with errors of {plain.error:.1%} without labels and {labelled.error:.2%} with them; by Gauss-Newton the error "
-        f"without labels is {second.error:.3%}"
+        f"with errors of {plain.error:.1%} without labels and {labelled.error:.2%} with them; by Gauss-Newton "
+        f"the error without labels is {second.error:.3%}"
     )
 
 
