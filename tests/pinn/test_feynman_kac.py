@@ -53,7 +53,7 @@ def test_survival_and_the_killed_green_function_are_bessel_functions():
             np.testing.assert_allclose(killed_share(s, z, 3), np.sinh(z * (1 - s)) / ((1 - s) * np.sinh(z)), rtol=1e-9)
 
 
-@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("d", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_killing_and_a_source_that_varies(d):
     """u = 1 - r^2 solves Lap u / 2 - 2 u = -f for f = d + 2 (1 - r^2): the point in the ball carries a weight."""
     problem = Schroedinger(Ball(dim=d), 2.0, source=lambda x: len(x) + 2.0 * (1 - (x**2).sum(axis=0)))
@@ -149,7 +149,7 @@ def test_paths_that_are_broken_off_are_counted():
             r"points must lie inside the domain, 1 do not",
         ),
         (lambda: labels(DISK, [[0.0]], paths=10), ValueError, r"points must have shape \(n, 2\), got \(1, 1\)"),
-        (lambda: labels(DISK, [[0.0, 0.0]], paths=0), ValueError, "paths must be at least 1"),
+        (lambda: labels(DISK, [[0.0, 0.0]], paths=0), ValueError, "paths must be at least 2"),
         (lambda: labels(DISK, [[0.0, 0.0]], paths=10, seed=-1), ValueError, "seed must be between"),
         (lambda: EulerMaruyama(0.0), ValueError, "dt must be a positive number, got 0.0"),
         (lambda: WalkOnSpheres(-1.0), ValueError, "eps must be a positive number, got -1.0"),

@@ -51,9 +51,8 @@ def test_the_committor_of_a_ring():
     torch.testing.assert_close(RING.domain.distance(x), torch.minimum(r - 0.5, 2 - r))
 
 
-@pytest.mark.parametrize(
-    "method", [pytest.param(WalkOnSpheres(1e-4), marks=pytest.mark.slow), EulerMaruyama(2e-3)], ids=str
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [WalkOnSpheres(1e-4), EulerMaruyama(2e-3)], ids=str)
 def test_faces_reflect(method):
     """q is linear between the planes, whatever the other coordinate: near a reflecting face, too."""
     assert z_scores(SLAB, [[-0.5, 0.45], [0.8, -1.9]], paths=20000, method=method).max() < 4
