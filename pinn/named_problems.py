@@ -47,17 +47,17 @@ def ground_state(omega: float = 4.0, dim: int = 2) -> Problem:
     The potential is negative around 0, and the expectation is finite.
     """
 
-    def squares(x: Any) -> Any:
-        total = x[0] * x[0]
-        for i in range(1, len(x)):
-            total = total + x[i] * x[i]
-        return total
-
     def potential(x: Any) -> Any:
-        return 0.5 * omega**2 * squares(x) - 0.5 * omega * len(x)
+        squares = x[0] * x[0]
+        for i in range(1, len(x)):
+            squares = squares + x[i] * x[i]
+        return 0.5 * omega**2 * squares - 0.5 * omega * len(x)
 
     def boundary(x: Any) -> Any:
-        return np.exp(-0.5 * omega * squares(x))
+        squares = x[0] * x[0]
+        for i in range(1, len(x)):
+            squares = squares + x[i] * x[i]
+        return np.exp(-0.5 * omega * squares)
 
     def exact(x: Tensor) -> Tensor:
         return (-0.5 * omega * x.square().sum(1, keepdim=True)).exp()
