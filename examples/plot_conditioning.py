@@ -62,7 +62,7 @@ scale = float(problem.exact(where).max())
 equation = (Residual(problem, 200) + Boundary(problem, 16)) * (1 / scale**2)
 known = Data(where, problem.exact(where)) * (1 / scale**2)
 u = MLP(1, (16, 16), 1, box=problem.domain, scale=scale, seed=0)
-optsci.solve(adam(u, equation + known, lr=2e-3), tol=None, max_iter=1000, check_every=1000)
+optsci.solve(adam(u, equation + known, lr=2e-3), tol=None, max_iter=600, check_every=600)
 x = torch.linspace(-1, 1, 201, dtype=torch.float64)[1:-1, None]
 spectra = {
     f"label weight {weight:g}": function_spectrum(u, equation + weight * known, x) for weight in (0.0, 1.0, 100.0)

@@ -116,7 +116,7 @@ def measure(seed: int) -> None:
                 weight,
                 optimizer,
                 error,
-                float(loss(u)),
+                float(loss(u).detach()),
                 float(spectrum[-1]),
                 run.iterations,
                 seconds,

@@ -21,6 +21,7 @@ from optsci.pinn.plots import plot_error, plot_solution
 
 runner = CliRunner()
 SMALL = ("--points", 30, "--hidden", "6")
+FILES = {"report.json", "settings.json", "checkpoint.npz", "solution.png", "error.png", "loss.png", "spectrum.png"}
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,7 @@ def test_every_problem_has_a_loss(name):
     assert setup.labels is None
 
 
+@pytest.mark.slow  # compiles walks
 def test_a_run_with_labels(tmp_path):
     """Real paths; the report says what the checkpoint holds."""
     out = tmp_path / "run"
@@ -71,9 +73,7 @@ def test_a_run_with_labels(tmp_path):
     assert result.exit_code == 0, result.output
     assert "Labels(12 points, 64 paths each, largest standard error" in result.stdout
     assert "stopped at max_iter=25" in result.stdout
-    assert {path.name for path in out.iterdir()} == {
-        "report.json", "settings.json", "checkpoint.npz", "solution.png", "error.png", "loss.png", "spectrum.png",
-    }  # fmt: skip
+    assert {path.name for path in out.iterdir()} == FILES
     found = report(out)
     assert found["label_error"] < 0.6  # 64 paths and dt = 0.02: about 1/8 and the bias
     assert f"relative error {found['relative_error']:.3%}" in result.stdout
@@ -84,7 +84,10 @@ def test_a_run_with_labels(tmp_path):
 
 def test_a_run_that_goes_on_ends_like_one_without_a_break(tmp_path, true_labels):
     command = ("pinn", "well-exit", "--labels", 8, *SMALL)
-    assert run(*command, "--steps", 14, "--out", tmp_path / "whole").exit_code == 0
+    result = run(*command, "--steps", 14, "--out", tmp_path / "whole")
+    assert result.exit_code == 0, result.output
+    assert "Labels(8 points, 9 paths each, largest standard error 0.001" in result.stdout
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == FILES
     assert run(*command, "--steps", 5, "--out", tmp_path / "parts").exit_code == 0
     assert run(*command, "--steps", 14, "--out", tmp_path / "parts", "--resume").exit_code == 0
     whole, parts = report(tmp_path / "whole"), report(tmp_path / "parts")
@@ -162,7 +165,7 @@ def test_lines_and_errors():
 
 def test_the_demonstration(tmp_path, true_labels):
     said = []
-    rows = run_demo(tmp_path, say=said.append, progress=False, budget=Budget(adam=400, lbfgs=200, gauss_newton=30))
+    rows = run_demo(tmp_path, say=said.append, progress=False, budget=Budget(adam=200, lbfgs=120, gauss_newton=15))
     plain, labelled, *_ = rows
     assert plain.loss < 1e-2
     assert plain.error > 0.9
