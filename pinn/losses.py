@@ -63,14 +63,12 @@ class Rows:
     def residuals(self, u: Solution) -> Tensor:
         """Return (n,), scaled such that the term is the sum of their squares."""
         require_match(u, self.points)
-        if self.drift is None:
-            applied = self.zeroth * u(self.points)
-        else:
-            value, second = generator(u, self.points, self.sigma, self.drift)
-            applied = second + self.zeroth * value
-        if applied.shape != self.target.shape:
-            raise ValueError(f"u must return {tuple(self.target.shape)} at points {tuple(self.points.shape)}")
-        return (self.weight.sqrt() * (applied - self.target))[:, 0]
+        x = self.points
+        value, second = (u(x), 0.0) if self.drift is None else generator(u, x, self.sigma, self.drift)
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if found != (len(x), 1):
+            raise ValueError(f"u must return ({len(x)}, 1) at points {tuple(x.shape)}, got {found}")
+        return (self.weight.sqrt() * (second + self.zeroth * value - self.target))[:, 0]
 
     def value(self, u: Solution) -> Tensor:
         """Return the sum of the squared residuals, 0-d; with gradients enabled, its gradient is found along with it."""

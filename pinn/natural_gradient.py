@@ -89,6 +89,9 @@ def natural_gradient(
             if not (before.isfinite() and largest.isfinite()):
                 yield NaturalGradientState(u, largest, before, k, 0.0, 0.0, d, Ended.NOT_FINITE)
                 return
+            if not largest > 0 and not isinstance(loss, EachStep):
+                yield NaturalGradientState(u, largest, before, k, 0.0, 0.0, d, Ended.STATIONARY)
+                return
             steps = DampedSteps(J, seed=k)
             units = damping(float(before)) if callable(damping) else damping
             last = momentum * d

@@ -124,6 +124,7 @@ class MLP(nn.Module):
         self.stretch: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
+        require_coordinates(x, len(self.middle))
         h = (x - self.middle) * self.stretch
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -133,6 +134,7 @@ class MLP(nn.Module):
 
     def jet(self, of: Jet) -> Jet:
         """Carry a jet through the layers."""
+        require_coordinates(of.value, len(self.middle))
         h = (of.value - self.middle) * self.stretch
         slopes, second = of.slopes * self.stretch, of.second * self.stretch
         last = len(self.weights) - 1
@@ -141,3 +143,9 @@ class MLP(nn.Module):
             if layer < last:
                 h, slopes, second = entrywise(self.activation, Jet(h, slopes, second))
         return Jet(self.scale * h, self.scale * slopes, self.scale * second)
+
+
+def require_coordinates(x: Tensor, d: int) -> None:
+    """Refuse points of another dimension, which would broadcast."""
+    if x.shape[-1:] != (d,):
+        raise ValueError(f"points must have the {d} coordinates that the network takes, got {tuple(x.shape)}")

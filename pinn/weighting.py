@@ -92,6 +92,10 @@ def self_adaptive(weights: Tensor, residuals: Tensor, *, lr: float) -> Tensor:
     """
     if not lr > 0:
         raise ValueError(f"lr must be positive, got {lr}")
+    if weights.shape != residuals.shape:
+        raise ValueError(
+            f"weights must have the shape {tuple(residuals.shape)} of residuals, got {tuple(weights.shape)}"
+        )
     return weights * (1 + 2 * lr * residuals.detach().square())
 
 

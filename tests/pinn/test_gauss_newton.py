@@ -196,3 +196,14 @@ def test_bad_input_is_refused_in_a_sentence():
         natural_gradient(u, loss, damping=0)
     with pytest.raises(ValueError, match="momentum must be from 0 to below 1, got 1"):
         natural_gradient(u, loss, momentum=1)
+
+
+@pytest.mark.parametrize("algorithm", [gauss_newton, natural_gradient])
+def test_a_loss_without_gradient_ends_at_once(algorithm):
+    run = optsci.solve(algorithm(Line(), 0.0 * regression()), tol=None, max_iter=5)
+    assert run.state.reason is Ended.STATIONARY and run.iterations == 1 and not to_vector(run.x).any()
+
+
+def test_a_jacobian_of_zeros_gives_a_step_of_zeros():
+    d, _ = DampedSteps(torch.zeros(3, 5, dtype=torch.float64)).solve(torch.ones(3, dtype=torch.float64), 0.0)
+    assert not d.any()

@@ -112,6 +112,17 @@ def test_gradients_can_be_differentiated_again():
     torch.testing.assert_close(*products, rtol=1e-9, atol=1e-11)
 
 
+def test_a_shared_weight_is_counted_once_when_gradients_are_differentiated():
+    u = moved(MLP(2, [6, 6, 6]))
+    u.weights[2] = u.weights[1]
+    rows = conditions(9, 2)
+    expected = torch.autograd.grad(rows.residuals(u).square().sum(), list(u.parameters()))
+    for keep in (False, True):
+        found = torch.autograd.grad(rows.value(u), list(u.parameters()), create_graph=keep)
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b)
+
+
 def test_what_is_trained_outside_of_the_network_is_trained():
     speed = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     u, rows = BoundaryAnsatz(MLP(2, [4]), lambda x: speed * x[:, :1] ** 3, lambda x: x[:, 1:]), conditions(9, 2)
@@ -226,7 +237,14 @@ def test_losses_follow_the_precision_of_their_points():
         (lambda: Periodic(torch.zeros(3, 2), torch.zeros(2, 2)), r"images must have the shape \(3, 2\)"),
         (lambda: sketched(Residual(problem(), 5), 0, 0), "columns must be at least 1, got 0"),
         (lambda: Residual(problem(), 5)(MLP(2, [4], dtype=torch.float32)), "u is torch.float32 on cpu, the points"),
-        (lambda: Data(torch.zeros(3, 2), 0.0)(lambda x: x[:, 0]), r"u must return \(3, 1\) at points \(3, 2\)"),
+        (
+            lambda: Data(torch.zeros(3, 2), 0.0)(lambda x: x[:, 0]),
+            r"u must return \(3, 1\) at points \(3, 2\), got \(3,\)",
+        ),
+        (lambda: Data(torch.zeros(3, 2), 0.0)(lambda x: x[:1, :1]), r"u must return \(3, 1\) .* got \(1, 1\)"),
+        (lambda: Data(torch.zeros(3, 2), 0.0)(lambda x: x[:, :1].numpy()), r"u must return \(3, 1\) .* got ndarray"),
+        (lambda: Data(torch.zeros(3, 1).double(), 0.0)(MLP(2, [4])), "points must have the 2 coordinates"),
+        (lambda: Residual(problem(), 5)(MLP(3, [4])), "points must have the 3 coordinates"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(make, sentence):

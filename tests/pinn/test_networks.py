@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from optsci.pinn import MLP, Ball, BoundaryAnsatz, Box, FourierFeatures, HalfSpace, PeriodicFeatures, gradient
+from optsci.pinn.derivatives import start
 
 
 def test_a_network_is_its_formula():
@@ -46,6 +47,15 @@ def test_weights_are_glorot_normal_and_belong_to_their_seed():
 def test_bad_arguments_are_refused_in_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("u", [MLP(2, [4]), FourierFeatures(2, 3), PeriodicFeatures([1.0, None])])
+@pytest.mark.parametrize("d", [1, 3])
+def test_points_of_another_dimension_are_refused(u, d):
+    x = torch.zeros(5, d, dtype=torch.float64)
+    for call in (u, lambda x: u.jet(start(x, x[None], x))):
+        with pytest.raises(ValueError, match=rf"points must have the 2 coordinates .* got \(5, {d}\)"):
+            call(x)
 
 
 def test_an_ansatz_says_what_is_wrong_with_its_functions():

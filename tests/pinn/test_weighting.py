@@ -105,3 +105,8 @@ def test_bad_input_is_refused_in_a_sentence():
         self_adaptive(torch.ones(1), torch.ones(1), lr=0)
     with pytest.raises(ValueError, match="finite residuals at all candidates"):
         rar(lambda x: x * float("nan"), partial(Residual, PROBLEM), candidates, 2)
+
+
+def test_weights_of_points_have_the_shape_of_the_residuals():
+    with pytest.raises(ValueError, match=r"weights must have the shape \(3,\) of residuals, got \(3, 1\)"):
+        self_adaptive(torch.ones(3, 1), torch.ones(3), lr=0.1)
