@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import reduce
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ def sine_poisson(k: int = 2) -> Problem:
     >>> round(sine_poisson(1).exact(torch.tensor([[0.5, 0.5]])).item(), 6)
     1.0
     """
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"k must be a positive integer, or u is not 0 on the boundary, got {k}")
     frequency = k * math.pi
 
     def source(x: Any) -> Any:
@@ -94,6 +97,8 @@ def double_well_committor(dim: int = 10, beta: float = 1.0, side: float = 2.0) -
 
     The others of the d coordinates stay in (-side, side) and do not matter: the solution depends on :math:`x_1` alone.
     """
+    if dim < 1:
+        raise ValueError(f"dim must be at least 1, got {dim}")
     along = interval_committor(double_well, beta, Interval(-1.0, 1.0))
     first = (1.0,) + (0.0,) * (dim - 1)
     return Committor(

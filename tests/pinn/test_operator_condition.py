@@ -119,5 +119,5 @@ def test_metastability_makes_the_smallest_eigenvalue_exponentially_small():
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         operator_condition(**({"problem": POISSON, "basis": Legendre(4)} | arguments))
-    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="size must be an integer of at least 1, got 0"):
         Legendre(0)

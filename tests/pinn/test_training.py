@@ -236,3 +236,7 @@ def test_bad_input_is_refused_in_a_sentence():
     x = torch.ones(3, 1, dtype=torch.float64)
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         adam(u, Data(x, x), lr=cosine_decay(1.0, 0))
+    with pytest.raises(ValueError, match="loss must give one number"):
+        next(adam(u, lambda u: 1.0))
+    with pytest.raises(TypeError, match=r"function must take the step k to a loss, as in lambda k: …, got Loss"):
+        EachStep(loss)
