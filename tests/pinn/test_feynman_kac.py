@@ -123,6 +123,7 @@ def test_every_path_counts():
     assert abs(few.mean.item() - more.mean.item()) < 5 * few.stderr.item()
 
 
+@pytest.mark.slow
 def test_antithetic_pairs_are_mirror_images():
     """From the centre of the disk they leave it at opposite points: what is odd cancels, path by path."""
     problem = Problem(Ball(dim=2), boundary=lambda x: x[0])

@@ -212,9 +212,7 @@ def test_a_jacobian_of_zeros_gives_a_step_of_zeros():
     assert not d.any()
 
 
-@pytest.mark.parametrize(
-    "use", [gauss_newton, natural_gradient, residual_jacobian, jacobian_operator, kernel_spectrum]
-)
+@pytest.mark.parametrize("use", [gauss_newton, natural_gradient, residual_jacobian, jacobian_operator, kernel_spectrum])
 def test_a_function_without_residuals_is_refused(use):
     with pytest.raises(TypeError, match=r"loss must be a Loss, such as Residual\(problem, 100\), got function"):
         use(Line(), lambda u: regression()(u))

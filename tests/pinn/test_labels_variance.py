@@ -24,6 +24,7 @@ from optsci.pinn.random_walks import Correction
 from walk_problems import DISK, DRIFTING, DRIFTING_EXACT, DRIFTING_STARTS
 
 
+@pytest.mark.slow
 def test_the_corrections_telescope():
     """A pair is worth a short path minus a long one on average, with a variance that falls like the root of dt."""
     variances = []
@@ -79,6 +80,7 @@ def test_averages_merge():
         np.testing.assert_allclose(one, two)
 
 
+@pytest.mark.slow
 def test_an_exact_gradient_as_control_variate():
     """u = (1 - r^2) / 2, in half of the disk with a wall as in all: the variance falls to that of the last step."""
     half = Problem(Ball(dim=2), source=1.0, reflecting=Box((-2, 0), (2, 2)))
