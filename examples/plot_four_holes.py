@@ -28,20 +28,20 @@ print(f"u(0, 0) = {extrapolated:.6f}")
 # %%
 # Labels by walks on spheres, which need the signed distance alone: a walk ends at 0 or at 1.
 where = problem.sample(60, seed=1)
-found = labels(problem, where, paths=400, seed=0)
+found = labels(problem, where, paths=300, seed=0)
 print(found)
 
 # %%
 # The same network and the same steps of Gauss-Newton for four losses. Labels say how high u is and help a little; the
 # weight of boundary values and labels decides. With labels that have errors of their own the last digits are theirs.
-x = problem.sample(400, seed=0, points=sobol)
-on, _ = problem.sample_boundary(200, seed=2, points=sobol)
-steps, networks, errors = 80, {}, {}
+x = problem.sample(300, seed=0, points=sobol)
+on, _ = problem.sample_boundary(150, seed=2, points=sobol)
+networks, errors = {}, {}
 for weight in (1, 1000):
     for name, known in {"plain": [], "labels": [Data(where, found.mean)]}.items():
         u = MLP(2, (24, 24), 1, box=problem.domain, seed=0)
         loss = sum((weight * term for term in [Boundary(problem, on), *known]), Residual(problem, x))
-        optsci.solve(gauss_newton(u, loss), tol=1e-9, max_iter=steps)
+        optsci.solve(gauss_newton(u, loss), tol=1e-9, max_iter=60)
         networks[name, weight], errors[name, weight] = u, problem.relative_error(u)
         print(f"{name:6s} weight {weight:4d}: loss {float(loss(u).detach()):.1e}, error {errors[name, weight]:.2%}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -181,7 +182,7 @@ def test_conditioning(capsys, monkeypatch):
     smallest = [found[0].smallest for found in names["conditions"].values()]
     assert smallest == sorted(smallest, reverse=True)
     for found in names["conditions"].values():
-        assert all(more.smallest >= less.smallest for less, more in zip(found, found[1:], strict=False))
+        assert all(more.smallest >= less.smallest for less, more in pairwise(found))
         assert 100 * found[-1].condition < found[0].condition
     ends = [float(values[-1]) for values in names["spectra"].values()]
     assert ends == sorted(ends)

@@ -146,7 +146,6 @@ def keep(run: Run) -> None:
 def write_page() -> None:
     """The table, from the kept runs."""
     runs = kept()
-    seeds = sorted({run.seed for run in runs})
     with_labels = [run for run in runs if run.kind == "FK-PINN"]
     page = f"""# A square with four holes
 
@@ -159,11 +158,11 @@ without four disks of radius 0.1, u = 1 on the square and u = 0 on the circles (
 {median(run.label_error for run in with_labels):.1%} and take {median(run.label_seconds for run in with_labels):.0f} s,
 compilation included. The equation has the weight 1; "weight" is that of boundary values and labels. Errors are relative
 L2 errors on 10000 independent points, against finite differences with {CELLS} cells along the side, which differ from
-those with {CELLS // 2} by {reference()[1]:.2%}; medians over {len(seeds)} seeds of labels, points and networks, with
-the range. "least seen": the smallest eigenvalue of the loss on functions near u, of size 1 (`function_spectrum`).
+those with {CELLS // 2} by {reference()[1]:.2%}; medians over seeds of labels, points and networks, with the
+range. "least seen": the smallest eigenvalue of the loss on functions near u, of size 1 (`function_spectrum`).
 
-| | weight | optimizer | steps | error | range | loss | least seen | seconds |
-|---|---:|---|---:|---:|---:|---:|---:|---:|
+| | weight | optimizer | steps | seeds | error | range | loss | least seen | seconds |
+|---|---:|---|---:|---:|---:|---:|---:|---:|---:|
 {table(runs)}
 
 Seconds: processor time of one training, on {platform.machine()}, shared with other work.
@@ -183,8 +182,8 @@ def table(runs: list[Run]) -> str:
         some = [run for run in runs if (run.kind, run.weight, run.optimizer) == key]
         errors = [run.error for run in some]
         lines.append(
-            f"| {key[0]} | {key[1]:g} | {key[2]} | {median(run.steps for run in some):.0f} | {median(errors):.2%} | "
-            f"{min(errors):.2%} to {max(errors):.2%} | {median(run.loss for run in some):.1e} | "
+            f"| {key[0]} | {key[1]:g} | {key[2]} | {median(run.steps for run in some):.0f} | {len(some)} | "
+            f"{median(errors):.2%} | {min(errors):.2%} to {max(errors):.2%} | {median(run.loss for run in some):.1e} | "
             f"{median(run.smallest for run in some):.1e} | {median(run.seconds for run in some):.0f} |"
         )
     return "\n".join(lines)
