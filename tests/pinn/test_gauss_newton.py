@@ -212,14 +212,12 @@ def test_a_jacobian_of_zeros_gives_a_step_of_zeros():
     assert not d.any()
 
 
-@pytest.mark.parametrize(
-    "use", [gauss_newton, natural_gradient, residual_jacobian, jacobian_operator, kernel_spectrum]
-)
+@pytest.mark.parametrize("use", [gauss_newton, natural_gradient, residual_jacobian, jacobian_operator, kernel_spectrum])
 def test_a_function_without_residuals_is_refused(use):
     with pytest.raises(TypeError, match=r"loss must be a Loss, such as Residual\(problem, 100\), got function"):
         use(Line(), lambda u: regression()(u))
 
 
 def test_the_damping_of_a_function_is_looked_at():
-    with pytest.raises(ValueError, match="damping must be positive at the loss .*, got -1"):
+    with pytest.raises(ValueError, match=r"damping must be positive at the loss .*, got -1"):
         next(natural_gradient(Line(), regression(), damping=lambda loss: -1))
