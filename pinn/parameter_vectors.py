@@ -88,7 +88,7 @@ def value_at(u: nn.Module, loss: Objective, vector: Tensor) -> Tensor:
         return loss(u).detach()
 
 
-def require_trained(u: Any, loss: Any = None, start: Any = None, *, of: type | None = None) -> None:
+def require_trained(u: Any, loss: Any = None, start: Any = None, *, of: Any = None) -> None:
     """Refuse a u that is no module, or has no parameter that is trained.
 
     With ``of``, the kind of states of an algorithm, also a loss that is no function, and a start of another kind or u.

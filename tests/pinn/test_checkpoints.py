@@ -103,9 +103,9 @@ def test_a_run_goes_on_from_a_state_of_its_own_kind_and_size(algorithm):
             algorithm(u, LOSS, start=start)
     if algorithm is not gauss_newton:  # whose state holds no vectors
         state = optsci.solve(algorithm(small, LOSS), max_iter=1).state
-        with pytest.raises(ValueError, match="start must be of a u with 19 parameters, its .* has 10"):
+        with pytest.raises(ValueError, match=r"start must be of a u with 19 parameters, its .* has 10"):
             algorithm(u, LOSS, start=state)
-    with pytest.raises(TypeError, match="loss must be a function of u, .*, got Tensor"):
+    with pytest.raises(TypeError, match=r"loss must be a function of u, .*, got Tensor"):
         algorithm(u, LOSS(u))
 
 

@@ -219,5 +219,5 @@ def test_a_function_without_residuals_is_refused(use):
 
 
 def test_the_damping_of_a_function_is_looked_at():
-    with pytest.raises(ValueError, match="damping must be positive at the loss .*, got -1"):
+    with pytest.raises(ValueError, match=r"damping must be positive at the loss .*, got -1"):
         next(natural_gradient(Line(), regression(), damping=lambda loss: -1))
