@@ -57,7 +57,7 @@ class BoundaryAnsatz(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         lift = column("lift", self.lift, x) if callable(self.lift) else self.lift
-        return lift + column("distance", self.distance, x) * self.net(x)
+        return lift + column("distance", self.distance, x) * column("net", self.net, x)
 
     def jet(self, of: Jet) -> Jet:
         """Carry a jet through the sum and the product."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zipfile
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 ABOUT, RANDOM, OF_U, OF_STATE = "about", "random", "u.", "state."
 
@@ -29,7 +30,7 @@ def save_checkpoint(path: str | Path, state: Any) -> None:
             reason why a run has ended is left out: it may go on.
 
     Raises:
-        TypeError: a field cannot be kept in a file.
+        TypeError: the state is none, or a field cannot be kept in a file.
 
     >>> import tempfile
     >>> from optsci import solve
@@ -43,6 +44,8 @@ def save_checkpoint(path: str | Path, state: Any) -> None:
     20
     """
     path, kind = Path(path), type(state)
+    if not (hasattr(state, "_asdict") and isinstance(getattr(state, "x", None), nn.Module)):
+        raise TypeError(f"state must be a state of a training algorithm, such as `run.state`, got {kind.__name__}")
     numbers: dict[str, float | int | None] = {}
     arrays = {RANDOM: torch.get_rng_state().numpy()}
     arrays |= {OF_U + name: to_array(OF_U + name, value) for name, value in state.x.state_dict().items()}
@@ -72,12 +75,12 @@ def load_checkpoint(path: str | Path, u: Any) -> Any:
         u: a module of the same shapes and precision.
 
     Raises:
-        ValueError: the file holds another module's parameters, or a state of a kind that is not imported.
+        ValueError: the file is not whole or no checkpoint, or holds another module's parameters, or a state of a kind
+            that is not imported.
     """
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    if ABOUT not in arrays:
-        raise ValueError(f"path must be a file that save_checkpoint wrote, got {path}")
+    if not isinstance(u, nn.Module):
+        raise TypeError(f"u must be a module of the shapes in the file, got {type(u).__name__}")
+    arrays = arrays_of(path)
     about = json.loads(str(arrays[ABOUT]))
     kind = getattr(sys.modules.get(about["module"]), about["kind"], None)
     tensors = {name.removeprefix(OF_STATE): value for name, value in arrays.items() if name.startswith(OF_STATE)}
@@ -95,6 +98,18 @@ def load_checkpoint(path: str | Path, u: Any) -> Any:
     torch.set_rng_state(torch.from_numpy(arrays[RANDOM]))
     make: Any = kind
     return make(x=u, **about["numbers"], **{name: torch.from_numpy(v).to(device) for name, v in tensors.items()})
+
+
+def arrays_of(path: str | Path) -> dict[str, np.ndarray]:
+    """Return what the file holds, refusing one of another kind, and one that is damaged or not whole."""
+    try:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"path must be a file that save_checkpoint wrote, whole, got {path}: {error}") from error
+    if ABOUT not in arrays:
+        raise ValueError(f"path must be a file that save_checkpoint wrote, got {path}")
+    return arrays
 
 
 def to_array(name: str, value: Tensor) -> np.ndarray:

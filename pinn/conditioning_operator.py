@@ -26,13 +26,14 @@ row for every point, so that condition numbers up to 1e25 or so are seen, and no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.polynomial import legendre
 
-from .domain_protocol import points_of
+from .losses import finite_points, require_inside
 from .problems import Problem
 
 NODES = 600  # Gauss points of the interval
@@ -132,15 +133,21 @@ def operator_condition(
             raise ValueError(f"{name} must be at least 0, got {weight}")
     if not any(weights.values()):
         raise ValueError("residual_weight, boundary_weight and label_weight must not all be 0")
+    if basis.size > NODES:
+        raise ValueError(f"basis must be of at most {NODES} functions, the nodes of the quadrature, got {basis.size}")
     lower, upper = problem.domain.lower[0], problem.domain.upper[0]
     half, middle = 0.5 * (upper - lower), 0.5 * (upper + lower)
     s, mass = legendre.leggauss(NODES)
+    if not problem.domain.contains(torch.from_numpy(middle + half * s)[:, None]).all():
+        raise ValueError(f"problem must be posed on one interval, without gaps, got {problem.domain}")
     rows = [np.sqrt(residual_weight * mass / 2)[:, None] * _operator(problem, basis, s, middle + half * s, half)]
     rows += [np.sqrt(boundary_weight / 2) * basis(np.array([-1.0, 1.0]), 0)]
     if labels is None:
         rows += [np.sqrt(label_weight) * np.eye(basis.size)]
     else:
-        at = (points_of(labels, 1)[:, 0].detach().cpu().double().numpy() - middle) / half
+        x = finite_points(labels, 1)
+        require_inside(problem, x)
+        at = (x[:, 0].detach().cpu().double().numpy() - middle) / half
         rows += [np.sqrt(label_weight / len(at)) * basis(at, 0)]
     singular = np.linalg.svd(np.concatenate(rows), compute_uv=False)
     floor = NODES * np.finfo(np.float64).eps * singular[0]
@@ -156,5 +163,5 @@ def _operator(problem: Problem, basis: Basis, s: np.ndarray, x: np.ndarray, half
 
 
 def _check_size(size: int) -> None:
-    if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}")
+    if not isinstance(size, Integral) or size < 1:
+        raise ValueError(f"size must be an integer of at least 1, got {size}")

@@ -85,7 +85,7 @@ class DampedSteps:
                 return factor, mu
             if not mu <= self.scale * len(diagonal):  # even the trace was too little
                 raise ValueError(f"the Jacobian holds NaN or infinite entries: no damping helps, {mu:g} was the last")
-            mu = max(10 * mu, torch.finfo(matrix.dtype).eps * self.scale)
+            mu = max(10 * mu, torch.finfo(matrix.dtype).eps * self.scale, torch.finfo(matrix.dtype).tiny)
 
     def _iterated(self, rows: Tensor, mu: float) -> Tensor:
         product = Gram(self.J if self.by_rows else self.J.mT)

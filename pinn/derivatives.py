@@ -37,10 +37,16 @@ def start(x: Tensor, sigma: Tensor, drift: Tensor) -> Jet:
 
 
 def has_jet(u: Any) -> bool:
-    """Whether u carries jets: it has a method ``jet``, or is an ``nn.Sequential`` of such modules."""
-    if isinstance(u, nn.Sequential):
+    """Whether u carries jets: it has a method ``jet``, or is an ``nn.Sequential`` of such modules.
+
+    A class that has ``forward`` anew has inherited the jet of another function, and hooks change what is returned.
+    """
+    if isinstance(u, nn.Module) and (u._forward_hooks or u._forward_pre_hooks):
+        return False
+    if type(u) is nn.Sequential:
         return all(has_jet(part) for part in u)
-    return hasattr(u, "jet")
+    first = next((kind for kind in type(u).__mro__ if vars(kind).keys() & {"forward", "jet"}), None)
+    return hasattr(u, "jet") and (first is None or "jet" in vars(first))
 
 
 def jet(u: Any, of: Jet) -> Jet:
@@ -93,10 +99,18 @@ def jet_by_autograd(f: Solution, of: Jet) -> Jet:
 
 def gradient_of(value: Tensor, x: Tensor) -> Tensor:
     """Return the derivatives (n, d) of values (n, 1), each of its own point; zeros where there are none."""
+    require_column(value, x)
     if not value.requires_grad:
         return torch.zeros_like(x)
     (slope,) = torch.autograd.grad(value.sum(), x, create_graph=True, allow_unused=True)
     return torch.zeros_like(x) if slope is None else slope
+
+
+def require_column(value: Any, x: Tensor) -> None:
+    """Refuse what is not (n, 1): a derivative would be that of a sum."""
+    found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    if found not in ((len(x), 1), (len(x),)):
+        raise ValueError(f"u must return ({len(x)}, 1) at points {tuple(x.shape)}, got {found}")
 
 
 def gradient(u: Solution, x: Tensor) -> Tensor:
@@ -129,7 +143,10 @@ def divergence(v: Solution, x: Tensor) -> Tensor:
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        parts = [gradient_of(part[:, None], x)[:, i] for i, part in enumerate(v(x).unbind(1))]
+        field = v(x)
+        if field.shape != x.shape:
+            raise ValueError(f"v must return {tuple(x.shape)}, the shape of its points, got {tuple(field.shape)}")
+        parts = [gradient_of(part[:, None], x)[:, i] for i, part in enumerate(field.unbind(1))]
         return torch.stack(parts).sum(0)[:, None]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .derivatives import Jet
-from .networks import cosine, entrywise, sine
+from .networks import cosine, entrywise, require_coordinates, sine
 
 
 class FourierFeatures(nn.Module):
@@ -47,11 +47,13 @@ class FourierFeatures(nn.Module):
         self.outputs = 2 * count
 
     def forward(self, x: Tensor) -> Tensor:
+        require_coordinates(x, self.frequencies.shape[1])
         phase = x @ self.frequencies.T
         return torch.cat((phase.cos(), phase.sin()), 1)
 
     def jet(self, of: Jet) -> Jet:
         """Carry a jet through the features."""
+        require_coordinates(of.value, self.frequencies.shape[1])
         phase = Jet(*(part @ self.frequencies.T for part in of))
         return side_by_side(entrywise(cosine, phase), entrywise(sine, phase))
 
@@ -86,11 +88,13 @@ class PeriodicFeatures(nn.Module):
         self.outputs = len(self.other) + 2 * len(given)
 
     def forward(self, x: Tensor) -> Tensor:
+        require_coordinates(x, len(self.periodic) + len(self.other))
         phase = x[:, self.periodic] * self.frequencies
         return torch.cat((x[:, self.other], phase.cos(), phase.sin()), 1)
 
     def jet(self, of: Jet) -> Jet:
         """Carry a jet through the features."""
+        require_coordinates(of.value, len(self.periodic) + len(self.other))
         phase = Jet(*(part[..., self.periodic] * self.frequencies for part in of))
         others = Jet(*(part[..., self.other] for part in of))
         return side_by_side(others, entrywise(cosine, phase), entrywise(sine, phase))

@@ -28,6 +28,7 @@ from .multilevel import Multilevel, multilevel
 from .problems import Problem
 from .random_walks import (
     EulerMaruyama,
+    Walk,
     WalkOnSpheres,
     check_method,
     default_method,
@@ -101,8 +102,8 @@ def labels(
         ArithmeticError: a path met a number that is not finite.
 
     >>> from optsci.pinn import Ball, MeanExitTime
-    >>> found = labels(MeanExitTime(Ball(dim=2)), [[0.0, 0.0]], stderr=0.01)
-    >>> abs(found.mean.item() - 0.5) < 5 * found.stderr.item() < 0.06
+    >>> found = labels(MeanExitTime(Ball(dim=2)), [[0.3, 0.1]], stderr=0.01)
+    >>> abs(found.mean.item() - 0.45) < 5 * found.stderr.item() < 0.06
     True
     """
     x = points_of(points, problem.domain.dim).detach().cpu().double()
@@ -111,43 +112,41 @@ def labels(
         raise ValueError(f"either paths or stderr must be given, got paths = {paths} and stderr = {stderr}")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be between 0 and 2^63 - 1, got {seed}")
-    if stderr is not None and not 0 < stderr < math.inf:
+    target = 1.0 if stderr is None else float(stderr)
+    if not 0 < target < math.inf:
         raise ValueError(f"stderr must be a positive number, got {stderr}")
     prepared(problem)  # complain before any work is done, and any process started
     if method is None:
         method = default_method(problem)
         if paths is None and isinstance(method, EulerMaruyama):
             method = Multilevel(LONGEST * method.dt)
-    if isinstance(method, Multilevel):
-        if stderr is None:
-            raise ValueError(f"stderr must be given where the method is {method}, not paths = {paths}")
-    else:
+    if isinstance(method, Multilevel) and paths is not None:
+        raise ValueError(f"stderr must be given where the method is {method}, not paths = {paths}")
+    if not isinstance(method, Multilevel):
         check_method(problem, method)
-        least = 2 * group_of(method)
-        if paths is not None and (paths < least or paths % group_of(method)):
-            pairs = ", and even in antithetic pairs" if least > 2 else ""
-            raise ValueError(f"paths must be at least {least}, of which there is a standard error{pairs}, got {paths}")
+        check_paths(paths, method)
     check_expectation(problem)
     starts = np.ascontiguousarray(x.numpy())
     if isinstance(method, Multilevel):
-        total = multilevel(problem, starts, stderr, method, seed, executor, progress)
+        total = multilevel(problem, starts, target, method, seed, executor, progress)
+        mean, error, capped, bias = map(column, (total.mean, total.stderr, total.capped, total.bias))
         numbers = ", ".join(map(str, total.numbers))
         name = f"multilevel, dt = {method.dt:g} / 4^l, paths on the levels {numbers}"
-        return Labels(
-            x,
-            column(total.mean),
-            column(total.stderr),
-            column(total.capped),
-            sum(total.numbers),
-            name,
-            column(total.bias),
-        )
+        return Labels(x, mean, error, capped, sum(total.numbers), name, bias)
     if paths is None:
         pilot = averages(problem, starts, PILOT, method, (seed + 2**62) % 2**63, executor)
-        needed = max(PILOT, SPARE * group_of(method) * pilot.variance.max() / stderr**2)
+        needed = max(PILOT, SPARE * group_of(method) * pilot.variance.max() / target**2)
         paths = group_of(method) * math.ceil(needed / group_of(method))
     found = averages(problem, starts, paths, method, seed, executor, progress)
     return Labels(x, column(found.mean), column(found.stderr), column(found.capped), paths, str(method))
+
+
+def check_paths(paths: int | None, method: Walk) -> None:
+    """Refuse a number of paths without a standard error, or with half an antithetic pair."""
+    least = 2 * group_of(method)
+    if paths is not None and (paths < least or paths % group_of(method)):
+        pairs = ", and even in antithetic pairs" if least > 2 else ""
+        raise ValueError(f"paths must be at least {least}, of which there is a standard error{pairs}, got {paths}")
 
 
 def column(values: np.ndarray) -> Tensor:

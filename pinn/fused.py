@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from .ansatz import BoundaryAnsatz, jet_of
 from .derivatives import has_jet, jet, start
-from .networks import MLP, Activation, Derivatives
+from .networks import MLP, Activation, Derivatives, require_coordinates
 
 PART = 2**17  # entries of a stack that a processor works on at once: 512 points for 64 units and two slopes
 LARGEST = 2**16  # points that another device works on at once
@@ -107,9 +107,10 @@ class SumOfSquares(torch.autograd.Function):
     def backward(ctx: Any, bar: Tensor) -> tuple[Tensor | None, ...]:
         gradient = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient shall be differentiated, too
-            trained = [p for p in ctx.parameters if p.requires_grad]
-            found = iter(torch.autograd.grad(ctx.again(), trained, create_graph=True, materialize_grads=True))
-            gradient = tuple(next(found) if p.requires_grad else None for p in ctx.parameters)
+            trained = list({id(p): p for p in ctx.parameters if p.requires_grad}.values())  # once, where it is shared
+            found = torch.autograd.grad(ctx.again(), trained, create_graph=True, materialize_grads=True)
+            of = dict(zip(map(id, trained), found, strict=True))
+            gradient = tuple(of.pop(id(p), None) for p in ctx.parameters)
         return (None, None, None, *(None if g is None else bar * g for g in gradient))
 
 
@@ -117,17 +118,17 @@ def condition(
     u: Any, points: Tensor, sigma: Tensor, drift: Tensor | None, zeroth: Tensor, target: Tensor, weight: Tensor
 ) -> tuple[MLP, Condition] | None:
     """Return the network in u and the condition on it, or None where u is no `MLP` with fixed functions around it."""
-    net = u.net if isinstance(u, BoundaryAnsatz) else u
-    stages = list(net) if isinstance(net, nn.Sequential) else [net]
-    if not stages or type(network := stages.pop()) is not MLP or len(network.biases[-1]) != 1:
+    if not has_jet(u):
+        return None
+    net = u.net if type(u) is BoundaryAnsatz else u
+    stages = list(net) if type(net) is nn.Sequential else [net]
+    if not stages or type(network := stages.pop()) is not MLP or len(network.biases[-1]) != 1 or not has_jet(net):
         return None
     features = nn.Sequential(*stages)
-    if not has_jet(features):
-        return None
     x = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
     of, second = jet(features, x), None
     along = of.second
-    if isinstance(u, BoundaryAnsatz):
+    if type(u) is BoundaryAnsatz:
         g, D = jet_of(u.lift, x), jet_of(u.distance, x)
         second, along = D.value, D.value * of.second + (D.slopes * of.slopes).sum(0)
         target = target - zeroth * g.value - (0 if drift is None else g.second)
@@ -193,6 +194,7 @@ def parts(network: MLP, whole: Condition) -> Iterator[tuple[Part, list[Layer]]]:
     size = max(64, PART // ((m + 2) * max(widths, default=1))) if on_processor else LARGEST
     lend = memory if on_processor else memory.__wrapped__  # other devices have a stock of memory themselves
     kind = (whole.inputs.dtype, whole.inputs.device, torch.is_inference_mode_enabled(), threading.get_ident())
+    require_coordinates(whole.inputs, len(network.middle))
     stacks = torch.cat(((whole.inputs - network.middle)[None], whole.tangents)) * network.stretch
     for i in range(0, n, size):
         j = slice(i, i + size)

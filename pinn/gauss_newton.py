@@ -14,6 +14,7 @@ Source: Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05, Techn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .damped_steps import DampedSteps
-from .jacobians import residual_jacobian
+from .jacobians import require_terms, residual_jacobian
 from .losses import Loss
 from .parameter_vectors import EachStep, Ended, at_step, require_trained, set_vector, to_vector, value_at
 
@@ -67,9 +68,11 @@ def gauss_newton(
         >>> bool(run.state.loss < 1e-6)
         True
     """
-    require_trained(u)
-    if damping is not None and not damping >= 0:
-        raise ValueError(f"damping must be at least 0, got {damping!r}")
+    require_trained(u, loss, start, of=GaussNewtonState)
+    if not isinstance(loss, EachStep):
+        require_terms(loss)
+    if damping is not None and not 0 <= damping < math.inf:
+        raise ValueError(f"damping must be finite and at least 0, got {damping!r}")
 
     def iterate(k: int, mu: float | None, growth: float) -> Iterator[GaussNewtonState]:
         while True:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,11 +43,18 @@ def residual_jacobian(u: nn.Module, loss: Loss) -> tuple[Tensor, Tensor]:
     >>> r.shape, J.shape
     (torch.Size([10]), torch.Size([10, 33]))
     """
+    require_terms(loss)
     found = [jacobian_of_term(u, term) for term in loss.terms]
     if len(found) == 1:
         return found[0]
     residuals, jacobians = zip(*found, strict=True)
     return torch.cat(residuals), torch.cat(jacobians)
+
+
+def require_terms(loss: Any) -> None:
+    """Refuse a function of u that does not say of which residuals it is the sum of squares."""
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a Loss, such as Residual(problem, 100), got {type(loss).__name__}")
 
 
 def jacobian_of_term(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
@@ -124,6 +132,7 @@ def jacobian_operator(u: nn.Module, loss: Loss) -> tuple[Tensor, Products]:
     >>> bool(torch.allclose(J.T(r), residual_jacobian(u, loss)[1].T @ r))
     True
     """
+    require_terms(loss)
     trained = parameters(u)
     with torch.enable_grad():
         r = loss.residuals(u)

@@ -67,7 +67,7 @@ def lbfgs(u: Any, loss: Objective, *, memory: int = 50, start: LBFGSState | None
         >>> run.status.name, bool(loss(u) < 1e-2)
         ('CONVERGED', True)
     """
-    require_trained(u)
+    require_trained(u, loss, start, of=LBFGSState)
     if isinstance(loss, EachStep):
         raise TypeError("loss must be the same at every step for lbfgs, not EachStep: its pairs compare gradients")
     if not isinstance(memory, Integral) or memory < 1:

@@ -15,14 +15,17 @@ with its value, by formulas (`optsci.pinn.fused`); else by automatic differentia
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optsci._tensor import as_finite, as_tensor, require_finite
+from optsci._tensor import as_finite, as_tensor, nonnegative_scalar, require_finite, require_nonnegative
 
 from .derivatives import Solution, generator
 from .domain_protocol import points_of
@@ -63,14 +66,12 @@ class Rows:
     def residuals(self, u: Solution) -> Tensor:
         """Return (n,), scaled such that the term is the sum of their squares."""
         require_match(u, self.points)
-        if self.drift is None:
-            applied = self.zeroth * u(self.points)
-        else:
-            value, second = generator(u, self.points, self.sigma, self.drift)
-            applied = second + self.zeroth * value
-        if applied.shape != self.target.shape:
-            raise ValueError(f"u must return {tuple(self.target.shape)} at points {tuple(self.points.shape)}")
-        return (self.weight.sqrt() * (applied - self.target))[:, 0]
+        x = self.points
+        value, second = (u(x), 0.0) if self.drift is None else generator(u, x, self.sigma, self.drift)
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if found != (len(x), 1):
+            raise ValueError(f"u must return ({len(x)}, 1) at points {tuple(x.shape)}, got {found}")
+        return (self.weight.sqrt() * (second + self.zeroth * value - self.target))[:, 0]
 
     def value(self, u: Solution) -> Tensor:
         """Return the sum of the squared residuals, 0-d; with gradients enabled, its gradient is found along with it."""
@@ -133,11 +134,15 @@ class Loss:
         return Loss(self.terms + other.terms) if isinstance(other, Loss) else NotImplemented
 
     def __mul__(self, weight: float) -> Loss:
-        if not weight >= 0:
-            raise ValueError(f"the weight of a loss must be at least 0, got {weight}")
-        return Loss(tuple(term.scaled(float(weight)) for term in self.terms))
+        if isinstance(weight, Loss):
+            return NotImplemented
+        if isinstance(weight, Tensor) and weight.requires_grad:
+            raise ValueError("weight must be a constant: trained weights multiply what `loss.values(u)` returns")
+        factor = float(nonnegative_scalar(weight, "weight"))
+        return Loss(tuple(term.scaled(factor) for term in self.terms))
 
     __rmul__ = __mul__
+    __array_ufunc__ = None  # an array on the left is refused as one on the right is
 
 
 def Residual(
@@ -161,8 +166,9 @@ def Residual(
     >>> Residual(problem, 100)(lambda x: 1 - x.square().sum(1, keepdim=True)).item() < 1e-20
     True
     """
-    if isinstance(points, int):
-        x = problem.sample(points, 0).to(device, dtype)
+    require_problem(problem)
+    if isinstance(points, Integral):
+        x = problem.sample(int(points), 0).to(device, dtype)
     else:
         x = finite_points(points, problem.domain.dim)
         require_inside(problem, x)
@@ -186,10 +192,15 @@ def Residual(
 def Boundary(
     problem: Problem, points: Any, weight: Any = 1.0, *, dtype: torch.dtype = torch.float64, device: Any = None
 ) -> Loss:
-    """The mean square of u - g at points of the boundary, (n, d), or a number of them, drawn with seed 0."""
-    if isinstance(points, int):
-        points = problem.sample_boundary(points, 0)[0].to(device, dtype)
+    """The mean square of u - g at points of the boundary, (n, d), or a number of them, drawn with seed 0.
+
+    Points farther from the boundary than a hundredth of the diameter are refused; those of walls are not on it.
+    """
+    require_problem(problem)
+    if isinstance(points, Integral):
+        points = problem.sample_boundary(int(points), 0)[0].to(device, dtype)
     x = finite_points(points, problem.domain.dim)
+    require_on_boundary(problem, x)
     return Data(x, at_points(problem, "boundary", x), weight=weight)
 
 
@@ -201,7 +212,8 @@ def Data(points: Any, values: Any, stderr: Any = None, weight: Any = 1.0, *, flo
         values: y, (n, 1) or (n,), or a number.
         stderr: standard errors, (n, 1); a point weighs :math:`1 / (s_i^2 + \delta^2)`, normalised to mean 1.
         weight: further weights, (n,) or a number.
-        floor: :math:`\delta`; unless given, the median of the standard errors: no point takes all the weight.
+        floor: :math:`\delta`; unless given, the median of the standard errors, and their mean where that is 0: no point
+            takes all the weight.
     """
     x = finite_points(points)
     y, w = column_of(values, "values", x), weights(weight, x)
@@ -209,7 +221,8 @@ def Data(points: Any, values: Any, stderr: Any = None, weight: Any = 1.0, *, flo
         s = column_of(stderr, "stderr", x)
         if not (s >= 0).all():
             raise ValueError(f"stderr must be at least 0, got {float(s.min())}")
-        delta = floor or float(s.median())
+        require_nonnegative(floor, "floor")
+        delta = floor or float(s.median()) or float(s.mean())
         accuracy = 1 / (s.square() + delta**2) if delta > 0 else torch.ones_like(s)
         w = w * accuracy / accuracy.mean()
     return Loss((Rows(x, x.new_zeros((0, *x.shape)), None, torch.ones_like(y), y, w),))
@@ -295,8 +308,7 @@ def weights(weight: Any, x: Tensor) -> Tensor:
 
 def finite_points(points: Any, dim: int | None = None) -> Tensor:
     """Return points (n, d), at least one and all finite."""
-    x = as_tensor(points, "points") if dim is None else points
-    x = points_of(x, x.shape[-1] if dim is None and x.dim() else dim or 1)
+    x = points_of(points, max((1, *np.shape(points)[-1:])) if dim is None else dim)
     if len(x) == 0:
         raise ValueError("points must not be empty")
     require_finite(x, "points")
@@ -328,6 +340,22 @@ def require_inside(problem: Problem, x: Tensor) -> None:
         raise ValueError(
             f"points must lie in the domain, {int(outside.sum())} of {len(x)} do not: {x[outside][0].tolist()}"
         )
+
+
+def require_on_boundary(problem: Problem, x: Tensor) -> None:
+    """Refuse points that were not meant for the boundary; chords of a curved one are near enough."""
+    near = 0.01 * math.dist(problem.region.lower, problem.region.upper)
+    away = ~(problem.domain.distance(x)[:, 0].abs() <= near)
+    if away.any():
+        raise ValueError(
+            f"points must lie on the boundary, {int(away.sum())} of {len(x)} do not: {x[away][0].tolist()}"
+        )
+
+
+def require_problem(problem: Any) -> None:
+    """Refuse a domain, or points, in its place."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem must be a Problem, such as Poisson(Ball(dim=2)), got {type(problem).__name__}")
 
 
 def require_match(u: Any, x: Tensor) -> None:

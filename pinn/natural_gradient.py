@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .damped_steps import DampedSteps
-from .jacobians import residual_jacobian
+from .jacobians import require_terms, residual_jacobian
 from .losses import Loss
 from .parameter_vectors import EachStep, Ended, at_step, require_trained, set_vector, to_vector, value_at
 
@@ -74,7 +74,9 @@ def natural_gradient(
         >>> bool(run.state.loss < 0.1)
         True
     """
-    require_trained(u)
+    require_trained(u, loss, start, of=NaturalGradientState)
+    if not isinstance(loss, EachStep):
+        require_terms(loss)
     if not callable(damping) and not damping > 0:
         raise ValueError(f"damping must be positive or a function of the loss, got {damping!r}")
     if not 0 <= momentum < 1:
@@ -89,9 +91,14 @@ def natural_gradient(
             if not (before.isfinite() and largest.isfinite()):
                 yield NaturalGradientState(u, largest, before, k, 0.0, 0.0, d, Ended.NOT_FINITE)
                 return
+            if not largest > 0 and not isinstance(loss, EachStep):
+                yield NaturalGradientState(u, largest, before, k, 0.0, 0.0, d, Ended.STATIONARY)
+                return
             steps = DampedSteps(J, seed=k)
             units = damping(float(before)) if callable(damping) else damping
             last = momentum * d
+            if not units > 0:
+                raise ValueError(f"damping must be positive at the loss {float(before):g}, got {units}")
             change, mu = steps.solve(r - J @ last if momentum else r, units * steps.scale)
             d = last + change
             eta, after = halvings(lambda eta: value_at(u, now, theta - eta * d), before)  # noqa: B023

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from numbers import Integral
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -100,9 +101,14 @@ class MLP(nn.Module):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
+        if not isinstance(hidden, Sequence):
+            raise TypeError(f"hidden must be a list of widths, such as [64, 64], got {hidden!r}")
         widths = [inputs, *hidden, outputs]
-        if min(widths) < 1:
-            raise ValueError(f"inputs, hidden and outputs must be at least 1, got {inputs}, {list(hidden)}, {outputs}")
+        if not all(isinstance(width, Integral) and width >= 1 for width in widths):
+            raise ValueError(
+                f"inputs, hidden and outputs must be integers of at least 1, got {inputs}, {list(hidden)}, {outputs}"
+            )
+        require_derivatives(activation, dtype)
         if not (math.isfinite(scale) and scale != 0):
             raise ValueError(f"scale must be finite and not 0, got {scale}")
         random = torch.Generator().manual_seed(seed)
@@ -124,6 +130,7 @@ class MLP(nn.Module):
         self.stretch: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
+        require_coordinates(x, len(self.middle))
         h = (x - self.middle) * self.stretch
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -133,6 +140,7 @@ class MLP(nn.Module):
 
     def jet(self, of: Jet) -> Jet:
         """Carry a jet through the layers."""
+        require_coordinates(of.value, len(self.middle))
         h = (of.value - self.middle) * self.stretch
         slopes, second = of.slopes * self.stretch, of.second * self.stretch
         last = len(self.weights) - 1
@@ -141,3 +149,21 @@ class MLP(nn.Module):
             if layer < last:
                 h, slopes, second = entrywise(self.activation, Jet(h, slopes, second))
         return Jet(self.scale * h, self.scale * slopes, self.scale * second)
+
+
+def require_derivatives(activation: Any, dtype: torch.dtype) -> None:
+    """Refuse what returns values alone, such as ``torch.tanh``."""
+    try:
+        found = activation(torch.zeros((1, 1), dtype=dtype), None)
+    except TypeError as error:
+        raise TypeError(
+            f"activation must take h and out to Derivatives, as optsci.pinn.tanh does, not {activation!r}"
+        ) from error
+    if not isinstance(found, Derivatives):
+        raise TypeError(f"activation must return Derivatives, as optsci.pinn.tanh does, not {type(found).__name__}")
+
+
+def require_coordinates(x: Tensor, d: int) -> None:
+    """Refuse points of another dimension, which would broadcast."""
+    if x.shape[-1:] != (d,):
+        raise ValueError(f"points must have the {d} coordinates that the network takes, got {tuple(x.shape)}")

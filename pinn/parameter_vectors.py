@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .jacobians import parameters
+from .losses import Loss
 
 Objective = Callable[[Any], Tensor]  # u -> 0-d tensor
 
@@ -39,6 +40,10 @@ class EachStep:
     """
 
     function: Callable[[int], Any]
+
+    def __post_init__(self) -> None:
+        if not callable(self.function) or isinstance(self.function, Loss):
+            raise TypeError(f"function must take the step k to a loss, as in lambda k: …, got {self.function!r:.60}")
 
 
 def at_step(loss: Any, k: int) -> Any:
@@ -69,7 +74,7 @@ def value_and_gradient(u: nn.Module, loss: Objective) -> tuple[Tensor, Tensor]:
     own = parameters(u)
     with torch.enable_grad():
         value = loss(u)
-    if value.dim() or not value.requires_grad:
+    if not isinstance(value, Tensor) or value.dim() or not value.requires_grad:
         raise ValueError(f"loss must give one number that depends on the parameters of u, got {value}")
     found = torch.autograd.grad(value, own, allow_unused=True)
     gradient = [torch.zeros_like(p) if g is None else g for g, p in zip(found, own, strict=True)]
@@ -83,9 +88,24 @@ def value_at(u: nn.Module, loss: Objective, vector: Tensor) -> Tensor:
         return loss(u).detach()
 
 
-def require_trained(u: Any) -> None:
-    """Refuse a u that is no module, or has no parameter that is trained."""
+def require_trained(u: Any, loss: Any = None, start: Any = None, *, of: Any = None) -> None:
+    """Refuse a u that is no module, or has no parameter that is trained.
+
+    With ``of``, the kind of states of an algorithm, also a loss that is no function, and a start of another kind or u.
+    """
     if not isinstance(u, nn.Module):
         raise TypeError(f"u must be a module with parameters, such as MLP(2, [32, 32], 1), not {type(u).__name__}")
     if not parameters(u):
         raise ValueError("u must have a parameter with requires_grad, and has none")
+    if of is None:
+        return
+    if not callable(loss) and not isinstance(loss, EachStep):
+        raise TypeError(f"loss must be a function of u, such as Residual(problem, 100), got {type(loss).__name__}")
+    if start is None:
+        return
+    if not isinstance(start, of):
+        raise TypeError(f"start must be a {of.__name__}, such as `run.state`, got {type(start).__name__}")
+    size = sum(p.numel() for p in parameters(u))
+    for name, value in start._asdict().items():
+        if isinstance(value, Tensor) and value.dim() and value.shape[-1] != size:
+            raise ValueError(f"start must be of a u with {size} parameters, its {name} has {value.shape[-1]}")

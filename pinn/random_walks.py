@@ -183,7 +183,8 @@ def _euler(problem: Problem, method: EulerMaruyama) -> Callable[..., None]:
     names = (*COEFFICIENTS, "control")
     parts = (functions.get(name, _nothing()) for name in names)
     varying = tuple(name in functions for name in names)
-    run = euler_kernel(*parts, compiled(problem.domain), varying, mixes, problem.reflecting is not None)
+    shape = problem.domain.dim, mixes, problem.reflecting is not None
+    run = euler_kernel(*parts, compiled(problem.domain), varying, *shape)
     constants = numbers["source"], numbers["killing"], numbers["boundary"]
     walls = _walls(problem).astype(np.float32)
     return partial(run, constants, factor, method.dt, method.exit.value, method.antithetic, method.steps, walls)

@@ -181,4 +181,8 @@ def _bernoulli(z: np.ndarray) -> np.ndarray:
 
 
 def _values(problem: Problem, name: str, x: np.ndarray) -> np.ndarray:
-    return problem.values(name, torch.from_numpy(np.ascontiguousarray(x))).numpy()
+    values = problem.values(name, torch.from_numpy(np.ascontiguousarray(x))).numpy()
+    finite = np.isfinite(values).all(tuple(range(1, values.ndim)))
+    if not finite.all():
+        raise ValueError(f"{name} is not finite at the point {x[~finite][0].tolist()}")
+    return values

@@ -77,6 +77,8 @@ def _sizes(u: Any, condition: Condition, candidates: Tensor, n: int) -> Tensor:
         raise ValueError(f"n must be from 1 to the number of candidates, {len(candidates)}, got {n}")
     with torch.no_grad():
         size = condition(candidates).residuals(u).abs()
+    if size.shape != (len(candidates),):
+        raise ValueError(f"condition must give one residual for each of {len(candidates)} candidates, got {len(size)}")
     if not size.isfinite().all():
         raise ValueError("u must have finite residuals at all candidates")
     return size

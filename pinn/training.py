@@ -66,7 +66,7 @@ def adam(
         >>> run.x is u, loss(u).item() < before
         (True, True)
     """
-    require_trained(u)
+    require_trained(u, loss, start, of=AdamState)
     if not callable(lr) and not lr > 0:
         raise ValueError(f"lr must be positive or a function of the number of steps, got {lr!r}")
     if not all(0 <= beta < 1 for beta in betas):

@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optsci._tensor import require_nonnegative
+
 from .jacobians import residual_jacobian
 from .losses import Loss
 from .parameter_vectors import require_trained, value_and_gradient
@@ -36,8 +38,8 @@ def weighted(loss: Loss, weights: Any) -> Loss:
     values = [float(w) for w in weights]
     if len(values) != len(loss.terms):
         raise ValueError(f"weights must be {len(loss.terms)} numbers, one for every term, got {len(values)}")
-    if not all(w >= 0 for w in values):
-        raise ValueError(f"weights must be at least 0, got {min(values)}")
+    for w in values:
+        require_nonnegative(w, "weights")
     return Loss(tuple(term.scaled(w) for term, w in zip(loss.terms, values, strict=True)))
 
 
@@ -92,6 +94,10 @@ def self_adaptive(weights: Tensor, residuals: Tensor, *, lr: float) -> Tensor:
     """
     if not lr > 0:
         raise ValueError(f"lr must be positive, got {lr}")
+    if weights.shape != residuals.shape:
+        raise ValueError(
+            f"weights must have the shape {tuple(residuals.shape)} of residuals, got {tuple(weights.shape)}"
+        )
     return weights * (1 + 2 * lr * residuals.detach().square())
 
 

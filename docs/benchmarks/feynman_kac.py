@@ -39,10 +39,10 @@ from optsci.pinn import (
 )
 
 DT = 1e-3
-PATHS = {"numpy": 20_000, "C": 500_000, "optsci": 500_000}
-ROUNDS = 7
+PATHS = {"numpy": 20_000, "C": 300_000, "optsci": 300_000}
+ROUNDS = 5
 BIAS = 1e-3  # that a method may have, two standard errors of its estimate included
-BIAS_PATHS = 4_000_000
+BIAS_PATHS = 2_000_000
 STEPS = [4.0**-k / 10 for k in range(8)]  # of Euler-Maruyama, tried from the longest
 SHELLS = [10 ** (-k / 2) for k in range(2, 11)]  # of walk on spheres
 START = [0.3, 0.2]
@@ -207,14 +207,16 @@ def by_c(folder: Path) -> Callable[[int, int], np.ndarray] | None:
 
 
 def by_optsci(paths: int, seed: int, threads: int = 1) -> torch.Tensor:
+    """The label itself, by so many threads."""
     with ThreadPoolExecutor(threads) as pool:
         return labels(KILLED, [START], paths=paths, method=EulerMaruyama(DT), seed=seed, executor=pool).mean
 
 
-def timed(call: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
-    start = clock()
-    call()
-    return clock() - start
+def timed(call: Callable[..., object], *args: object, **options: object) -> tuple[float, object]:
+    """CPU seconds of a call, and its result."""
+    start = time.process_time()
+    result = call(*args, **options)
+    return time.process_time() - start, result
 
 
 def speeds(folder: Path) -> list[str]:
@@ -229,7 +231,7 @@ def speeds(folder: Path) -> list[str]:
     steps = labels(clock, [START], paths=10**6, method=EulerMaruyama(DT)).mean.item() / DT  # of a path, on average
     for seed in range(1, ROUNDS + 1):
         for name, run in runs.items():
-            seconds = timed(lambda run=run, name=name, seed=seed: run(PATHS[name], seed))
+            seconds, _ = timed(run, PATHS[name], seed)
             found[name].append(PATHS[name] * steps / seconds / 1e6)
     medians = {name: statistics.median(values) for name, values in found.items()}
     titles = {"numpy": "NumPy, whole arrays", "C": "C, the same 256 lanes", "optsci": "optsci"}
@@ -248,17 +250,15 @@ def scaling() -> str:
     for seed in range(ROUNDS):
         for threads in (1, 2):
             start = time.perf_counter(), time.process_time()
-            by_optsci(10**6, seed, threads)
+            by_optsci(PATHS["optsci"], seed, threads)
             wall[threads].append(time.perf_counter() - start[0])
             cpu[threads].append(time.process_time() - start[1])
     ratio = [one / two for one, two in zip(wall[1], wall[2], strict=True)]
     inflation = statistics.median(cpu[2]) / statistics.median(cpu[1])
-    return (
-        f"Two threads against one, 10⁶ paths: {statistics.median(ratio):.2f} times as fast by the clock on the wall "
-        f"(rounds {min(ratio):.2f}–{max(ratio):.2f}), with {inflation:.2f} times the CPU time. The load of the machine, "
-        f"which has {os.cpu_count()} cores, was {os.getloadavg()[0]:.1f} with this process: the wall clock measures the "
-        "other processes, too; 2 over the second number is what two free cores would give at most."
-    )
+    return f"""Two threads against one: {statistics.median(ratio):.2f} times as fast by the clock on the wall (rounds
+{min(ratio):.2f}–{max(ratio):.2f}), with {inflation:.2f} times the CPU time. The load of the machine, which has {os.cpu_count()} cores, was
+{os.getloadavg()[0]:.1f} with this process: the wall clock measures the other processes, too. 2 over the second number is the most
+that two free cores would give."""  # noqa: E501
 
 
 def square_time(x: float, y: float) -> float:
@@ -274,9 +274,8 @@ def loosest(problem: Problem, exact: float, methods: list) -> tuple[object, floa
     for method in methods:
         call = {"paths": BIAS_PATHS, "method": method, "seed": 1}
         labels(problem, [START], **{**call, "paths": 1000})  # compiled
-        start = time.process_time()
-        found = labels(problem, [START], **call)
-        seconds = (time.process_time() - start) / BIAS_PATHS
+        seconds, found = timed(labels, problem, [START], **call)
+        seconds /= BIAS_PATHS
         bias, stderr = found.mean.item() - exact, found.stderr.item()
         if abs(bias) + 2 * stderr <= BIAS:
             break
@@ -317,18 +316,15 @@ def levels() -> list[str]:
             method = Multilevel(0.0128)
             call = {"stderr": target, "seed": 3}
             found = labels(problem, points, method=method, **call)
-            shortest = method.dt / 4 ** (found.method.count(","))
-            shortest = method.dt / 4 ** (len(found.method.split("levels ")[1].split(",")) - 1)
-            plain = labels(problem, points, paths=1000, method=EulerMaruyama(shortest))
-            seconds = timed(lambda: labels(problem, points, method=method, **call))
-            start = time.process_time()
-            plain = labels(problem, points, method=EulerMaruyama(shortest), **call)
-            cost = time.process_time() - start
+            used_levels = len(found.method.split("levels ")[1].split(","))
+            shortest = method.dt / 4 ** (used_levels - 1)
+            labels(problem, points, paths=1000, method=EulerMaruyama(shortest))  # compiled
+            seconds, found = timed(labels, problem, points, method=method, **call)
+            cost, plain = timed(labels, problem, points, method=EulerMaruyama(shortest), **call)
             for kind, label, used in (("levels", found, seconds), ("plain", plain, cost)):
-                rows.append(
-                    f"| {name} | {target:g} | {kind}, shortest dt {shortest:.1e} | "
-                    f"{label.mean.item() - exact:+.5f} ± {label.stderr.item():.5f} | {used:.2f} | {used / seconds:.1f} |"
-                )
+                error = f"{label.mean.item() - exact:+.5f} ± {label.stderr.item():.5f}"
+                paths = f"{kind}, shortest dt {shortest:.1e}"
+                rows.append(f"| {name} | {target:g} | {paths} | {error} | {used:.2f} | {used / seconds:.1f} |")
     return rows
 
 
@@ -338,17 +334,18 @@ def main() -> None:
         speed = speeds(Path(folder))
     page = f"""# Labels by random walks
 
-Written by `docs/benchmarks/feynman_kac.py`. One thread and process CPU time unless said otherwise; other processes ran on
-the machine: trust the ratios, which come from one run, and no difference below 10 %.
+Written by `docs/benchmarks/feynman_kac.py`. One thread and process CPU time unless said otherwise; other processes ran
+on the machine: trust the ratios, which come from one run, and no difference below 10 %.
 
 ## Steps per second
 
 Euler-Maruyama in the unit disk with the killing |x|², f = g = 1, dt = {DT:g}, from ({START[0]}, {START[1]}), with shifted
 boundary; in turns, median of {ROUNDS} rounds. NumPy works in float32 on blocks of 2¹⁴ paths, {PATHS["numpy"]} in a round;
 the others run {PATHS["optsci"]}. C is the same algorithm, with the same random numbers and polynomials, by
-`cc -O3 -march=native -ffast-math`. The seeds differ between rounds; the means are those of the first.
+`cc -O3 -march=native -ffast-math`; its domain and killing are written into its loop, those of optsci are functions of
+the user. The seeds differ between rounds; the means are those of the first.
 
-| program | mean | million steps/s | range | optsci is faster by |
+| program | mean | million steps/s | range | optsci / it |
 |---|---:|---:|---:|---:|
 {chr(10).join(speed)}
 
@@ -356,9 +353,10 @@ the others run {PATHS["optsci"]}. C is the same algorithm, with the same random 
 
 ## Walk on spheres and Euler-Maruyama
 
-From ({START[0]}, {START[1]}), each with the first of its parameters for which |bias| and two standard errors of it are at
-most {BIAS:g}; dt is tried from {STEPS[0]:g} down by factors of 4, the shell from {SHELLS[0]:g} down by factors of √10. The last
-columns are the CPU time of a path, of a label with the standard error {BIAS:g}, and that over the one of walk on spheres.
+From ({START[0]}, {START[1]}), each with the first of its parameters for which |bias| and two standard errors of it are
+at most {BIAS:g}; dt is tried from {STEPS[0]:g} down by factors of 4, the shell from {SHELLS[0]:g} down by factors of √10.
+The last columns are the CPU time of a path, of a label with the standard error {BIAS:g}, and that over the one of walk
+on spheres.
 
 | problem | method | bias | ns per path | ms per label | ratio |
 |---|---|---:|---:|---:|---:|
@@ -366,16 +364,16 @@ columns are the CPU time of a path, of a label with the standard error {BIAS:g},
 
 ## Levels
 
-Mean exit times to a standard error, by levels of steps from 0.0128 on, and by paths that all have the shortest step that
-the levels chose: a bias of the same order.
+Mean exit times to a standard error, by levels of steps from 0.0128 on, and by paths that all have the shortest step
+that the levels chose: a bias of the same order.
 
 | problem | standard error asked | paths | error | CPU s | ratio |
 |---|---:|---|---:|---:|---:|
 {chr(10).join(levels())}
 
-Machine: {os.cpu_count()} cores, {platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy
-{version("numpy")}, numba {version("numba")}.
-"""
+Machine: {os.cpu_count()} cores, {platform.processor() or platform.machine()}, Python {platform.python_version()},
+numpy {version("numpy")}, numba {version("numba")}.
+"""  # noqa: E501
     Path(__file__).with_suffix(".md").write_text(page)
     print(page)
 

@@ -91,8 +91,7 @@ def levels_kernel(drift, diffusion, killing, source, boundary, distance, functio
         if kills or killed != 0:
             after = np.empty(LANES, np.float32)
             _diminish(rate, rate_new, dt, discount, after)
-            _collect(gain, discount, dt, total)
-            _collect(gain_new, after, dt, total)
+            _collect(gain, gain_new, discount, after, dt, total)
             _copy(after, discount)
         elif feeds:
             _collect_undiminished(gain, gain_new, dt, total)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
@@ -93,6 +94,21 @@ class Odd(NamedTuple):
     what: str
 
 
+@pytest.mark.parametrize("algorithm", [adam, lbfgs, gauss_newton, natural_gradient])
+def test_a_run_goes_on_from_a_state_of_its_own_kind_and_size(algorithm):
+    u, small = MLP(1, [6], 1), MLP(1, [3], 1)
+    other = optsci.solve((lbfgs if algorithm is adam else adam)(u, LOSS), max_iter=1)
+    for start in (other, other.state):
+        with pytest.raises(TypeError, match=r"start must be a \w+State, such as `run.state`, got"):
+            algorithm(u, LOSS, start=start)
+    if algorithm is not gauss_newton:  # whose state holds no vectors
+        state = optsci.solve(algorithm(small, LOSS), max_iter=1).state
+        with pytest.raises(ValueError, match=r"start must be of a u with 19 parameters, its .* has 10"):
+            algorithm(u, LOSS, start=state)
+    with pytest.raises(TypeError, match=r"loss must be a function of u, .*, got Tensor"):
+        algorithm(u, LOSS(u))
+
+
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
     state = next(adam(MLP(1, [6], 1), LOSS))
     save_checkpoint(tmp_path / "run", state)
@@ -104,3 +120,22 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
         save_checkpoint(tmp_path / "run", Odd(state.x, "a"))
     with pytest.raises(TypeError, match="bfloat16"):
         save_checkpoint(tmp_path / "run", state._replace(mean=state.mean.bfloat16()))
+    with pytest.raises(TypeError, match=r"state must be a state of a training algorithm, .*, got Result"):
+        save_checkpoint(tmp_path / "run", optsci.solve(adam(state.x, LOSS), max_iter=1))
+    with pytest.raises(TypeError, match="u must be a module of the shapes in the file, got function"):
+        load_checkpoint(tmp_path / "run", lambda x: x)
+
+
+def test_a_file_that_is_damaged_or_of_another_kind_is_refused_and_leaves_u_alone(tmp_path):
+    u, path = MLP(1, [6], 1), tmp_path / "run"
+    save_checkpoint(path, next(adam(u, LOSS)))
+    whole, before = path.read_bytes(), [p.clone() for p in u.parameters()]
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    array = (tmp_path / "array.npy").read_bytes()
+    for content in (b"", whole[:10], whole[: len(whole) // 2], whole[:-1], bytes(flipped), array, b"text"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="path must be a file that save_checkpoint wrote, whole, got"):
+            load_checkpoint(path, u)
+    assert all(map(torch.equal, before, u.parameters()))

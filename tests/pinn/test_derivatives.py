@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from optsci.pinn import (
     MLP,
     BoundaryAnsatz,
+    Rows,
     cosine,
     divergence,
     generator,
@@ -40,6 +41,62 @@ def test_jets_are_what_differentiating_twice_gives_and_so_are_their_gradients(na
     )
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+
+
+class Squared(MLP):
+    """A function that has not the jet of its class any more."""
+
+    def forward(self, x):
+        return super().forward(x) ** 2
+
+
+class SquaredSequence(torch.nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) ** 2
+
+
+class SquaredAnsatz(BoundaryAnsatz):
+    def forward(self, x):
+        return super().forward(x) ** 2
+
+
+def hooked():
+    u = MLP(2, [5])
+    u.register_forward_hook(lambda module, x, value: value**2)
+    return u
+
+
+@pytest.mark.parametrize(
+    "u",
+    [
+        Squared(2, [5]),
+        SquaredSequence(MLP(2, [5])),
+        SquaredAnsatz(MLP(2, [5]), 1.0, lambda x: x[:, :1]),
+        hooked(),
+        BoundaryAnsatz(hooked(), 1.0, lambda x: x[:, :1]),
+        torch.nn.Sequential(MLP(2, [5], 2), Squared(2, [5])),
+    ],
+)
+def test_what_changes_a_function_is_seen_by_derivatives_and_losses(u):
+    moved(u)
+    x, sigma, drift, zeroth, target = coefficients(6, 2, 2)
+    found, wanted = generator(u, x, sigma, drift), by_autograd(u, x, sigma, drift)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+    rows = Rows(x, sigma, drift, zeroth, target, torch.ones_like(target))
+    torch.testing.assert_close(rows.value(u), (wanted[1] + zeroth * wanted[0] - target).square().sum())
+
+
+@pytest.mark.parametrize("operator", [gradient, hessian, laplacian])
+@pytest.mark.parametrize("u", [lambda x: x, lambda x: x.sum(), lambda x: 0.0])
+def test_derivatives_of_what_is_no_column_are_refused(operator, u):
+    with pytest.raises(ValueError, match=r"u must return \(3, 1\) at points \(3, 2\), got"):
+        operator(u, torch.ones(3, 2, dtype=torch.float64))
+
+
+def test_the_divergence_is_that_of_a_field():
+    with pytest.raises(ValueError, match=r"v must return \(3, 2\), the shape of its points, got \(3, 1\)"):
+        divergence(lambda x: x[:, :1], torch.ones(3, 2))
 
 
 def test_the_slopes_of_a_jet_are_derivatives_along_the_columns():

@@ -15,6 +15,8 @@ from optsci.pinn import (
     Loss,
     Squares,
     gauss_newton,
+    jacobian_operator,
+    kernel_spectrum,
     natural_gradient,
     residual_jacobian,
 )
@@ -190,9 +192,32 @@ def test_momentum_is_the_proximal_step_from_the_last_direction():
 
 def test_bad_input_is_refused_in_a_sentence():
     u, loss = Line(), regression()
-    with pytest.raises(ValueError, match="damping must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="damping must be finite and at least 0, got -1"):
         gauss_newton(u, loss, damping=-1)
     with pytest.raises(ValueError, match="damping must be positive or a function of the loss, got 0"):
         natural_gradient(u, loss, damping=0)
     with pytest.raises(ValueError, match="momentum must be from 0 to below 1, got 1"):
         natural_gradient(u, loss, momentum=1)
+
+
+@pytest.mark.parametrize("algorithm", [gauss_newton, natural_gradient])
+def test_a_loss_without_gradient_ends_at_once(algorithm):
+    run = optsci.solve(algorithm(Line(), 0.0 * regression()), tol=None, max_iter=5)
+    assert (run.state.reason, run.iterations) == (Ended.STATIONARY, 1)
+    assert not to_vector(run.x).any()
+
+
+def test_a_jacobian_of_zeros_gives_a_step_of_zeros():
+    d, _ = DampedSteps(torch.zeros(3, 5, dtype=torch.float64)).solve(torch.ones(3, dtype=torch.float64), 0.0)
+    assert not d.any()
+
+
+@pytest.mark.parametrize("use", [gauss_newton, natural_gradient, residual_jacobian, jacobian_operator, kernel_spectrum])
+def test_a_function_without_residuals_is_refused(use):
+    with pytest.raises(TypeError, match=r"loss must be a Loss, such as Residual\(problem, 100\), got function"):
+        use(Line(), lambda u: regression()(u))
+
+
+def test_the_damping_of_a_function_is_looked_at():
+    with pytest.raises(ValueError, match=r"damping must be positive at the loss .*, got -1"):
+        next(natural_gradient(Line(), regression(), damping=lambda loss: -1))

@@ -51,6 +51,7 @@ def test_the_committor_of_a_ring():
     torch.testing.assert_close(RING.domain.distance(x), torch.minimum(r - 0.5, 2 - r))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [WalkOnSpheres(1e-4), EulerMaruyama(2e-3)], ids=str)
 def test_faces_reflect(method):
     """q is linear between the planes, whatever the other coordinate: near a reflecting face, too."""

@@ -10,9 +10,8 @@ from scipy import special
 
 from optsci.pinn import (
     Ball,
+    Box,
     EulerMaruyama,
-    Interval,
-    MeanExitTime,
     Multilevel,
     Problem,
     Schroedinger,
@@ -22,18 +21,16 @@ from optsci.pinn import (
 from optsci.pinn.averages import Averages, averages
 from optsci.pinn.multilevel import allocation, remaining_bias
 from optsci.pinn.random_walks import Correction
-
-DRIFTING = MeanExitTime(Interval(-1.0, 1.0), drift=lambda x: -x, diffusion=2.0)
-EXACT = np.array([0.5957493185, 0.4653626184])  # from 0 and .5
-STARTS = np.array([[0.0], [0.5]])
+from walk_problems import DISK, DRIFTING, DRIFTING_EXACT, DRIFTING_STARTS
 
 
+@pytest.mark.slow
 def test_the_corrections_telescope():
     """A pair is worth a short path minus a long one on average, with a variance that falls like the root of dt."""
     variances = []
     for dt in (0.04, 0.01, 0.0025):
-        pair = averages(DRIFTING, STARTS, 10000, Correction(dt, 10**6), 1)
-        short, long = (averages(DRIFTING, STARTS, 10000, EulerMaruyama(step), 2) for step in (dt, 4 * dt))
+        pair = averages(DRIFTING, DRIFTING_STARTS, 10000, Correction(dt, 10**6), 1)
+        short, long = (averages(DRIFTING, DRIFTING_STARTS, 10000, EulerMaruyama(step), 2) for step in (dt, 4 * dt))
         error = np.sqrt(pair.stderr**2 + short.stderr**2 + long.stderr**2)
         assert (abs(pair.mean - (short.mean - long.mean)) < 4 * error).all()
         variances.append(pair.variance.mean())
@@ -42,21 +39,21 @@ def test_the_corrections_telescope():
 
 
 def test_levels_reach_a_standard_error():
-    found = labels(DRIFTING, STARTS, stderr=3e-3, seed=1)
+    found = labels(DRIFTING, DRIFTING_STARTS, stderr=3e-3, seed=1)
     assert "multilevel" in found.method
     assert "bias" in repr(found)
     assert (found.stderr < 3.15e-3).all()
     assert found.stderr.max() > 2.5e-3  # not far more paths than it takes
-    error = (found.mean[:, 0] - torch.from_numpy(EXACT)).abs()
+    error = (found.mean[:, 0] - torch.from_numpy(DRIFTING_EXACT)).abs()
     assert (error < 4 * found.stderr[:, 0] + found.bias[:, 0]).all()
     assert (found.bias < 3e-3).all()
-    assert torch.equal(labels(DRIFTING, STARTS, stderr=3e-3, seed=1).mean, found.mean)
+    assert torch.equal(labels(DRIFTING, DRIFTING_STARTS, stderr=3e-3, seed=1).mean, found.mean)
 
 
 def test_a_pilot_finds_the_number_of_paths():
-    found = labels(MeanExitTime(Ball(dim=2)), [[0.3, 0.0], [0.9, 0.0]], stderr=2e-3)
+    found = labels(DISK, [[0.3, 0.0], [0.9, 0.0]], stderr=2e-3)
     assert 1.8e-3 < found.stderr.max().item() < 2.05e-3
-    again = labels(MeanExitTime(Ball(dim=2)), [[0.3, 0.0], [0.9, 0.0]], paths=found.paths)
+    again = labels(DISK, [[0.3, 0.0], [0.9, 0.0]], paths=found.paths)
     assert torch.equal(again.mean, found.mean)  # the pilot's own paths are not among them
     assert found.bias is None
 
@@ -83,21 +80,27 @@ def test_averages_merge():
         np.testing.assert_allclose(one, two)
 
 
+@pytest.mark.slow
 def test_an_exact_gradient_as_control_variate():
-    """u = (1 - r^2) / 2: what is left of the variance is that of the last step, of order dt."""
-    disk = MeanExitTime(Ball(dim=2))
-    points, exact = [[0.0, 0.0], [0.3, 0.5]], torch.tensor([0.5, 0.33])
-    plain = labels(disk, points, paths=4000, method=EulerMaruyama(1e-3))
-    better = labels(disk, points, paths=20000, method=EulerMaruyama(1e-3, control=lambda x: -x))
-    assert ((plain.stderr / better.stderr).square() * (4000 / 20000) > 20).all()
-    assert ((better.mean[:, 0] - exact).abs() < 4 * better.stderr[:, 0] + 2e-4).all()  # the bias of dt
+    """u = (1 - r^2) / 2, in half of the disk with a wall as in all: the variance falls to that of the last step."""
+    half = Problem(Ball(dim=2), source=1.0, reflecting=Box((-2, 0), (2, 2)))
+    r = np.array([0.1, np.hypot(0.3, 0.5)])
+    exact = (1 - r**2) / 2
+    variance = 3 / 8 - r**2 / 2 + r**4 / 8 - exact**2  # of the exit time
+    method = EulerMaruyama(1e-3, control=lambda x: -x)
+    found = labels(half, [[0.0, 0.1], [0.3, 0.5]], paths=20000, method=method)
+    mean, stderr = found.mean[:, 0].numpy(), found.stderr[:, 0].numpy()
+    assert (stderr**2 * 20000 < variance / 20).all()
+    assert (abs(mean - exact) < 4 * stderr + 3e-4).all()  # the bias of dt
 
 
+@pytest.mark.slow
 def test_a_wrong_control_variate_is_unbiased():
-    found = labels(DRIFTING, STARTS, paths=20000, method=EulerMaruyama(5e-4, control=lambda x: 1 + x))
-    assert ((found.mean[:, 0] - torch.from_numpy(EXACT)).abs() < 4 * found.stderr[:, 0]).all()
+    found = labels(DRIFTING, DRIFTING_STARTS, paths=20000, method=EulerMaruyama(5e-4, control=lambda x: 1 + x))
+    assert ((found.mean[:, 0] - torch.from_numpy(DRIFTING_EXACT)).abs() < 4 * found.stderr[:, 0]).all()
 
 
+@pytest.mark.slow
 def test_killing_that_varies_on_spheres():
     """u = exp(r^2 / 2) has Lap u = (2 + r^2) u in the plane: half of that is the killing, with f = 0."""
     problem = Schroedinger(Ball(dim=2), lambda x: 1 + 0.5 * (x[0] ** 2 + x[1] ** 2), boundary=np.exp(0.5))
@@ -123,20 +126,29 @@ def test_null_collisions_are_the_constant_killing():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: labels(DRIFTING, STARTS), "either paths or stderr must be given, got paths = None and stderr = None"),
-        (lambda: labels(DRIFTING, STARTS, paths=10, stderr=0.1), "either paths or stderr must be given"),
-        (lambda: labels(DRIFTING, STARTS, stderr=-1.0), "stderr must be a positive number, got -1.0"),
-        (lambda: labels(DRIFTING, STARTS, paths=1), "paths must be at least 2, of which there is a standard error"),
         (
-            lambda: labels(DRIFTING, STARTS, paths=5, method=EulerMaruyama(0.1, antithetic=True)),
+            lambda: labels(DRIFTING, DRIFTING_STARTS),
+            "either paths or stderr must be given, got paths = None and stderr = None",
+        ),
+        (lambda: labels(DRIFTING, DRIFTING_STARTS, paths=10, stderr=0.1), "either paths or stderr must be given"),
+        (lambda: labels(DRIFTING, DRIFTING_STARTS, stderr=-1.0), "stderr must be a positive number, got -1.0"),
+        (
+            lambda: labels(DRIFTING, DRIFTING_STARTS, paths=1),
+            "paths must be at least 2, of which there is a standard error",
+        ),
+        (
+            lambda: labels(DRIFTING, DRIFTING_STARTS, paths=5, method=EulerMaruyama(0.1, antithetic=True)),
             "paths must be at least 4, .*, and even in antithetic pairs, got 5",
         ),
-        (lambda: labels(DRIFTING, STARTS, paths=10, method=Multilevel(0.1)), "stderr must be given where the method"),
+        (
+            lambda: labels(DRIFTING, DRIFTING_STARTS, paths=10, method=Multilevel(0.1)),
+            "stderr must be given where the method",
+        ),
         (lambda: Multilevel(0.0), "dt must be a positive number"),
         (lambda: Multilevel(0.1, levels=0), "levels must be at least 1"),
         (lambda: WalkOnSpheres(1e-3, majorant=-1.0), "majorant must be a positive number, got -1.0"),
         (
-            lambda: labels(DRIFTING, STARTS, paths=10, method=EulerMaruyama(0.1, control=lambda x: x[0])),
+            lambda: labels(DRIFTING, DRIFTING_STARTS, paths=10, method=EulerMaruyama(0.1, control=lambda x: x[0])),
             r"control must have shape \(1, 8\).*got \(8,\)",
         ),
         (

@@ -1,5 +1,8 @@
 """Losses as sums of squares, their gradients written out, and what they say to bad input."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -112,6 +115,17 @@ def test_gradients_can_be_differentiated_again():
     torch.testing.assert_close(*products, rtol=1e-9, atol=1e-11)
 
 
+def test_a_shared_weight_is_counted_once_when_gradients_are_differentiated():
+    u = moved(MLP(2, [6, 6, 6]))
+    u.weights[2] = u.weights[1]
+    rows = conditions(9, 2)
+    expected = torch.autograd.grad(rows.residuals(u).square().sum(), list(u.parameters()))
+    for keep in (False, True):
+        found = torch.autograd.grad(rows.value(u), list(u.parameters()), create_graph=keep)
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b)
+
+
 def test_what_is_trained_outside_of_the_network_is_trained():
     speed = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     u, rows = BoundaryAnsatz(MLP(2, [4]), lambda x: speed * x[:, :1] ** 3, lambda x: x[:, 1:]), conditions(9, 2)
@@ -211,7 +225,11 @@ def test_losses_follow_the_precision_of_their_points():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: -1 * Residual(problem(), 5), "weight of a loss must be at least 0, got -1"),
+        (lambda: -1 * Residual(problem(), 5), "weight must be finite and at least 0, got -1"),
+        (lambda: Residual(problem(), 5) * math.inf, "weight must be finite and at least 0, got inf"),
+        (lambda: torch.ones(1, 2) * Residual(problem(), 5), "weight must be a single number, got shape \\(1, 2\\)"),
+        (lambda: np.ones(2) * Residual(problem(), 5), "weight must be a single number, got shape \\(2,\\)"),
+        (lambda: torch.ones((), requires_grad=True) * Residual(problem(), 5), "weight must be a constant"),
         (lambda: Residual(problem(), 5, weight=[1.0, 2.0]), "weight must be a number or 5 of them"),
         (lambda: Residual(problem(), 5, weight=float("inf")), "weight must be finite and at least 0"),
         (lambda: Residual(problem(), [[0.0, 0.0], [2.0, 0.0]]), r"1 of 2 do not: \[2.0, 0.0\]"),
@@ -222,16 +240,48 @@ def test_losses_follow_the_precision_of_their_points():
         (lambda: Data(torch.zeros(1, 2), [torch.inf]), "values must be finite, got inf"),
         (lambda: Data(torch.zeros(1, 2), [0.0], [-1.0]), "stderr must be at least 0, got -1.0"),
         (lambda: Data(torch.zeros(1, 2), torch.zeros(1).double()), "values is torch.float64"),
+        (lambda: Data(torch.zeros(1, 2), 0.0, 1.0, floor=-1.0), "floor must be finite and at least 0, got -1.0"),
+        (lambda: Boundary(problem(), [[1.0, 0.0], [0.5, 0.0]]), r"boundary, 1 of 2 do not: \[0.5, 0.0\]"),
         (lambda: Neumann(torch.zeros(3, 2), torch.zeros(2)), r"normals must have the shape \(3, 2\) of the points"),
         (lambda: Periodic(torch.zeros(3, 2), torch.zeros(2, 2)), r"images must have the shape \(3, 2\)"),
         (lambda: sketched(Residual(problem(), 5), 0, 0), "columns must be at least 1, got 0"),
         (lambda: Residual(problem(), 5)(MLP(2, [4], dtype=torch.float32)), "u is torch.float32 on cpu, the points"),
-        (lambda: Data(torch.zeros(3, 2), 0.0)(lambda x: x[:, 0]), r"u must return \(3, 1\) at points \(3, 2\)"),
+        (
+            lambda: Data(torch.zeros(3, 2), 0.0)(lambda x: x[:, 0]),
+            r"u must return \(3, 1\) at points \(3, 2\), got \(3,\)",
+        ),
+        (lambda: Data(torch.zeros(3, 2), 0.0)(lambda x: x[:1, :1]), r"u must return \(3, 1\) .* got \(1, 1\)"),
+        (lambda: Data(torch.zeros(3, 2), 0.0)(lambda x: x[:, :1].numpy()), r"u must return \(3, 1\) .* got ndarray"),
+        (lambda: Data(torch.zeros(3, 1).double(), 0.0)(MLP(2, [4])), "points must have the 2 coordinates"),
+        (lambda: Residual(problem(), 5)(MLP(3, [4])), "points must have the 3 coordinates"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("condition", [Residual, Boundary])
+def test_a_problem_is_asked_for(condition):
+    with pytest.raises(TypeError, match=r"problem must be a Problem, such as Poisson\(Ball\(dim=2\)\), got Ball"):
+        condition(Ball(dim=2), 5)
+
+
+def test_numbers_of_points_and_weights_may_be_those_of_numpy():
+    loss = np.float64(2.0) * Residual(problem(), np.int64(5)) * torch.tensor(2.0)
+    torch.testing.assert_close(loss.terms[0].weight, torch.full((5, 1), 0.8, dtype=torch.float64))
+
+
+def test_lists_of_points_are_in_double_precision():
+    u = MLP(2, [4])
+    for loss in (Data([[0, 0]], [0.1], [0.1]), Neumann([[0, 1]], [[0, 1]]), Periodic([[0, 0]], [[0, 1]])):
+        assert loss(u).dtype == torch.float64
+
+
+def test_labels_that_are_exact_for_the_most_part_are_weighted_still():
+    s = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0])  # median 0, mean 0.4
+    weight = 5 * Data(torch.zeros(5, 2), 0.0, s).terms[0].weight[:, 0]
+    torch.testing.assert_close(weight[0] / weight[-1], torch.tensor((1 + 0.4**2) / 0.4**2))
 
 
 def test_coefficients_must_be_finite_where_they_are_used():

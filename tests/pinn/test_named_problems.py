@@ -74,3 +74,15 @@ def test_functions_that_the_network_hardly_makes_are_left_out():
     with torch.no_grad():
         assert len(function_spectrum(u, Data(x, 0.0), x)) == 4
     assert len(function_spectrum(u, Data(x, 0.0), x, cutoff=2.0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: sine_poisson(1.5), "k must be a positive integer, or u is not 0 on the boundary, got 1.5"),
+        (lambda: double_well_committor(0), "dim must be at least 1, got 0"),
+    ],
+)
+def test_what_is_no_such_problem_is_refused(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from optsci.pinn import MLP, Ball, BoundaryAnsatz, Box, FourierFeatures, HalfSpace, PeriodicFeatures, gradient
+from optsci.pinn.derivatives import start
 
 
 def test_a_network_is_its_formula():
@@ -31,8 +32,9 @@ def test_weights_are_glorot_normal_and_belong_to_their_seed():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: MLP(0, [4]), "inputs, hidden and outputs must be at least 1, got 0"),
-        (lambda: MLP(2, [4, 0]), "inputs, hidden and outputs must be at least 1"),
+        (lambda: MLP(0, [4]), "inputs, hidden and outputs must be integers of at least 1, got 0"),
+        (lambda: MLP(2, [4, 0]), "inputs, hidden and outputs must be integers of at least 1"),
+        (lambda: MLP(2, [4.0]), "inputs, hidden and outputs must be integers"),
         (lambda: MLP(2, [4], scale=0.0), "scale must be finite and not 0, got 0.0"),
         (lambda: MLP(2, [4], box=Ball(dim=3)), "box must be a bounded domain in 2 dimensions"),
         (lambda: MLP(2, [4], box=HalfSpace((1.0, 0.0), 0.0)), "box must be a bounded domain in 2 dimensions"),
@@ -48,11 +50,35 @@ def test_bad_arguments_are_refused_in_a_sentence(make, sentence):
         make()
 
 
+@pytest.mark.parametrize("u", [MLP(2, [4]), FourierFeatures(2, 3), PeriodicFeatures([1.0, None])])
+@pytest.mark.parametrize("d", [1, 3])
+def test_points_of_another_dimension_are_refused(u, d):
+    x = torch.zeros(5, d, dtype=torch.float64)
+    for call in (u, lambda x: u.jet(start(x, x[None], x))):
+        with pytest.raises(ValueError, match=rf"points must have the 2 coordinates .* got \(5, {d}\)"):
+            call(x)
+
+
+@pytest.mark.parametrize("activation", [torch.tanh, nn.Tanh(), nn.Tanh, lambda h, out: h])
+def test_an_activation_without_derivatives_is_refused(activation):
+    with pytest.raises(TypeError, match=r"activation must .* Derivatives, as optsci\.pinn\.tanh does"):
+        MLP(2, [4], activation=activation)
+
+
+def test_widths_are_a_list():
+    with pytest.raises(TypeError, match=r"hidden must be a list of widths, such as \[64, 64\], got 64"):
+        MLP(2, 64)
+
+
 def test_an_ansatz_says_what_is_wrong_with_its_functions():
     with pytest.raises(TypeError, match=r"distance must be a function of points, such as domain\.vanishing, got 1\.0"):
         BoundaryAnsatz(MLP(2, [4]), 0.0, 1.0)
     u = BoundaryAnsatz(MLP(2, [4]), 0.0, lambda x: x[:, 0])
     with pytest.raises(ValueError, match=r"distance must return \(5, 1\) at points \(5, 2\), got \(5,\)"):
+        u(torch.zeros(5, 2, dtype=torch.float64))
+    flat = nn.Sequential(nn.Linear(2, 1, dtype=torch.float64), nn.Flatten(0))
+    u = BoundaryAnsatz(flat, 0.0, lambda x: x[:, :1])
+    with pytest.raises(ValueError, match=r"net must return \(5, 1\) at points \(5, 2\), got \(5,\)"):
         u(torch.zeros(5, 2, dtype=torch.float64))
 
 

@@ -14,6 +14,7 @@ from optsci.pinn import (
     Poisson,
     Problem,
     Sines,
+    difference,
     double_well,
     operator_condition,
 )
@@ -113,11 +114,15 @@ def test_metastability_makes_the_smallest_eigenvalue_exponentially_small():
         ({"label_weight": -1.0}, "label_weight must be at least 0, got -1.0"),
         ({"residual_weight": float("inf")}, "residual_weight must be at least 0, got inf"),
         ({"residual_weight": 0.0, "boundary_weight": 0.0}, "must not all be 0"),
+        ({"labels": [[0.5], [3.0]]}, r"points must lie in the domain, 1 of 2 do not: \[3.0\]"),
+        ({"labels": torch.zeros(0, 1)}, "points must not be empty"),
+        ({"problem": Poisson(difference(Interval(0.0, 1.0), Interval(0.4, 0.6)))}, "on one interval, without gaps"),
+        ({"basis": Sines(601)}, "basis must be of at most 600 functions"),
         ({"labels": [[0.0, 1.0]]}, r"points must have shape \(n, 1\)"),
     ],
 )
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         operator_condition(**({"problem": POISSON, "basis": Legendre(4)} | arguments))
-    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="size must be an integer of at least 1, got 0"):
         Legendre(0)

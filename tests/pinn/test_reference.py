@@ -301,6 +301,10 @@ def sheared(x):
     return np.stack((np.stack((1 + 0 * m, 0.9 * m)), np.stack((0.9 * m, m * m))))
 
 
+def unknown_on_a_line(x):
+    return np.where(x[0] == 0, np.nan, 1.0)
+
+
 @pytest.mark.parametrize(
     ("problem", "cells", "error", "message"),
     [
@@ -313,6 +317,7 @@ def sheared(x):
             "cells must be more than 4: no node of the grid lies in the domain",
         ),
         (Problem(Ball(dim=2), diffusion=sheared), 20, ValueError, "diffusion mixes axis"),
+        (Poisson(Ball(dim=2), source=unknown_on_a_line), 20, ValueError, r"source is not finite at the point \[0.0, "),
     ],
 )
 def test_bad_input(problem, cells, error, message):

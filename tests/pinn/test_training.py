@@ -5,6 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import optsci
@@ -117,6 +119,28 @@ def test_the_line_search_ends_where_both_wolfe_conditions_hold(step, value, slop
     found = strong_wolfe(phi, origin, step)
     assert found.value <= origin.value + 1e-4 * found.step * origin.slope
     assert abs(found.slope) <= 0.9 * abs(origin.slope)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    waves=st.tuples(*[st.floats(-10, 10)] * 2),
+    bend=st.floats(1e-3, 100),
+    center=st.floats(0.1, 5),
+    scale=st.sampled_from([1e-8, 1.0, 1e8]),
+    offset=st.sampled_from([0.0, 1e3]),
+    step=st.sampled_from([1e-6, 1e-2, 1.0, 1e6]),
+)
+def test_both_wolfe_conditions_hold_whatever_the_scale_and_the_first_step(waves, bend, center, scale, offset, step):
+    def phi(a):
+        value = bend * (a - center) ** 2 + sum(w * np.sin(3 * k * a) for k, w in enumerate(waves)) + offset
+        slope = 2 * bend * (a - center) + sum(3 * k * w * np.cos(3 * k * a) for k, w in enumerate(waves))
+        return Trial(a, scale * value, scale * slope)
+
+    origin = phi(0.0)
+    if origin.slope < -1e-3 * scale:
+        found = strong_wolfe(phi, origin, step)
+        assert found.value <= origin.value + 1e-4 * found.step * origin.slope
+        assert abs(found.slope) <= 0.9 * abs(origin.slope)
 
 
 def test_the_line_search_keeps_off_values_that_are_not_finite():
@@ -236,3 +260,7 @@ def test_bad_input_is_refused_in_a_sentence():
     x = torch.ones(3, 1, dtype=torch.float64)
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         adam(u, Data(x, x), lr=cosine_decay(1.0, 0))
+    with pytest.raises(ValueError, match="loss must give one number"):
+        next(adam(u, lambda u: 1.0))
+    with pytest.raises(TypeError, match=r"function must take the step k to a loss, as in lambda k: …, got Loss"):
+        EachStep(loss)

@@ -97,7 +97,7 @@ def test_bad_input_is_refused_in_a_sentence():
         rad(u, partial(Residual, PROBLEM), candidates, 2, c=-1)
     with pytest.raises(ValueError, match="weights must be 3 numbers, one for every term, got 2"):
         weighted(loss, [1.0, 2.0])
-    with pytest.raises(ValueError, match="weights must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="weights must be finite and at least 0, got -1"):
         weighted(loss, [1.0, 2.0, -1.0])
     with pytest.raises(ValueError, match="decay must be from 0 to below 1, got 1"):
         moving_average([1.0], torch.ones(1), decay=1)
@@ -105,3 +105,14 @@ def test_bad_input_is_refused_in_a_sentence():
         self_adaptive(torch.ones(1), torch.ones(1), lr=0)
     with pytest.raises(ValueError, match="finite residuals at all candidates"):
         rar(lambda x: x * float("nan"), partial(Residual, PROBLEM), candidates, 2)
+
+
+def test_weights_of_points_have_the_shape_of_the_residuals():
+    with pytest.raises(ValueError, match=r"weights must have the shape \(3,\) of residuals, got \(3, 1\)"):
+        self_adaptive(torch.ones(3, 1), torch.ones(3), lr=0.1)
+
+
+def test_candidates_have_one_residual_each():
+    x = PROBLEM.domain.sample(5, 0)
+    with pytest.raises(ValueError, match="condition must give one residual for each of 5 candidates, got 10"):
+        rar(lambda x: 0 * x, lambda x: Residual(PROBLEM, x) + Data(x, 0.0), x, 2)
