@@ -18,6 +18,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from optsci._tensor import as_scalar
+
 from .derivatives import Jet, has_jet, jet, jet_by_autograd
 
 
@@ -49,7 +51,7 @@ class BoundaryAnsatz(nn.Module):
         distance: Callable[[Tensor], Tensor],
     ) -> None:
         super().__init__()
-        if not callable(lift) and not math.isfinite(lift):
+        if not callable(lift) and not math.isfinite(lift := float(as_scalar(lift, "lift"))):
             raise ValueError(f"lift must be finite, or a function of points, got {lift}")
         if not callable(distance):
             raise TypeError(f"distance must be a function of points, such as domain.vanishing, got {distance!r}")

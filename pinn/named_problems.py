@@ -31,6 +31,7 @@ OUTER, HOLES, RADIUS = 0.5, 0.3, 0.1  # of `four_holes`
 def sine_poisson(k: int = 2) -> Problem:
     r""":math:`-\Delta u = 2 \pi^2 k^2 u` with :math:`u = \sin(k \pi x_1) \sin(k \pi x_2)` in the unit square.
 
+    >>> import torch
     >>> round(sine_poisson(1).exact(torch.tensor([[0.5, 0.5]])).item(), 6)
     1.0
     """
@@ -74,6 +75,7 @@ def well_exit(beta: float = 9.0) -> Problem:
 
     It grows like :math:`e^{\beta / 2}`, and is nearly constant away from the ends: a constant has hardly any residual.
 
+    >>> import torch
     >>> round(well_exit(2.0).exact(torch.zeros(1, 1)).item(), 6)
     1.445246
     """

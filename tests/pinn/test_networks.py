@@ -42,6 +42,10 @@ def test_weights_are_glorot_normal_and_belong_to_their_seed():
         (lambda: FourierFeatures(2, 4, scale=-1.0), "scale must be finite and positive, got -1.0"),
         (lambda: PeriodicFeatures([None, None]), "periods must hold at least one number"),
         (lambda: PeriodicFeatures([0.0]), "periods must be finite and positive, or None"),
+        (
+            lambda: BoundaryAnsatz(MLP(2, [4]), [1.0, 2.0], torch.norm),
+            r"lift must be a single number, got shape \(2,\)",
+        ),
         (lambda: BoundaryAnsatz(MLP(2, [4]), math.nan, torch.norm), "lift must be finite, or a function of points"),
     ],
 )
