@@ -25,10 +25,10 @@ UNIT = 2**15  # paths that a worker runs at a time
 class Averages(NamedTuple):
     """Of the walks from every point."""
 
-    mean: np.ndarray  # (points,) without the walks that were broken off
-    variance: np.ndarray  # (points,) of one observation: a walk, or an antithetic pair
-    number: np.ndarray  # (points,) of observations
-    capped: np.ndarray  # (points,) the fraction of walks broken off
+    mean: np.ndarray  # (n,) for n points, without the walks that were broken off
+    variance: np.ndarray  # (n,) of one observation: a walk, or an antithetic pair
+    number: np.ndarray  # (n,) of observations
+    capped: np.ndarray  # (n,) the fraction of walks broken off
 
     @property
     def stderr(self) -> np.ndarray:

@@ -98,6 +98,7 @@ class SumOfSquares(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, again: Callable[[], Tensor], network: MLP, whole: Condition, *parameters: Tensor) -> Tensor:
+        """Return the sum of squares, and keep its gradient."""
         value, gradient = value_and_gradient(network, whole)
         ctx.again, ctx.parameters = again, parameters
         ctx.save_for_backward(*gradient)
@@ -105,6 +106,7 @@ class SumOfSquares(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, bar: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient times that of what comes after."""
         gradient = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient shall be differentiated, too
             trained = list({id(p): p for p in ctx.parameters if p.requires_grad}.values())  # once, where it is shared
