@@ -15,6 +15,7 @@ from torch import Tensor
 from .domain_algebra import difference, intersection, union
 from .domain_protocol import TINY, boundary_points, inside, interior_points, points_of, signed_distance
 from .domains import Coordinates, coordinates
+from .numpy_on_torch import constants_of
 from .sampling import UnitPoints, direction_columns, directions, shell_points, sphere_measure
 
 
@@ -69,10 +70,10 @@ class Ball:
 
     def formula(self, xp: Any) -> Callable[[Any], Any]:
         dim = self.dim
-        constants = np.array([*self.center, self.radius, TINY])
+        constants = constants_of(xp, np.array([*self.center, self.radius, TINY]))
 
         def distance(x: Any) -> Any:
-            c = xp.asarray(constants, dtype=x.dtype)
+            c = constants(x)
             square = (x[0] - c[0]) * (x[0] - c[0]) + c[dim + 1]
             for i in range(1, dim):
                 square = square + (x[i] - c[i]) * (x[i] - c[i])
@@ -165,10 +166,10 @@ class Annulus:
 
     def formula(self, xp: Any) -> Callable[[Any], Any]:
         dim = self.dim
-        constants = np.array([*self.center, self.inner, self.outer, TINY])
+        constants = constants_of(xp, np.array([*self.center, self.inner, self.outer, TINY]))
 
         def distance(x: Any) -> Any:
-            c = xp.asarray(constants, dtype=x.dtype)
+            c = constants(x)
             square = (x[0] - c[0]) * (x[0] - c[0]) + c[dim + 2]
             for i in range(1, dim):
                 square = square + (x[i] - c[i]) * (x[i] - c[i])

@@ -37,10 +37,16 @@ def start(x: Tensor, sigma: Tensor, drift: Tensor) -> Jet:
 
 
 def has_jet(u: Any) -> bool:
-    """Whether u carries jets: it has a method ``jet``, or is an ``nn.Sequential`` of such modules."""
-    if isinstance(u, nn.Sequential):
+    """Whether u carries jets: it has a method ``jet``, or is an ``nn.Sequential`` of such modules.
+
+    A class that has ``forward`` anew has inherited the jet of another function, and hooks change what is returned.
+    """
+    if isinstance(u, nn.Module) and (u._forward_hooks or u._forward_pre_hooks):
+        return False
+    if type(u) is nn.Sequential:
         return all(has_jet(part) for part in u)
-    return hasattr(u, "jet")
+    first = next((kind for kind in type(u).__mro__ if vars(kind).keys() & {"forward", "jet"}), None)
+    return hasattr(u, "jet") and (first is None or "jet" in vars(first))
 
 
 def jet(u: Any, of: Jet) -> Jet:
@@ -74,23 +80,37 @@ def generator(u: Solution, x: Tensor, sigma: Tensor, drift: Tensor) -> tuple[Ten
 
 def by_autograd(u: Solution, x: Tensor, sigma: Tensor, drift: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same by differentiating twice: slower, and for any u."""
+    found = jet_by_autograd(u, start(x, sigma, drift))
+    return found.value, found.second
+
+
+def jet_by_autograd(f: Solution, of: Jet) -> Jet:
+    """Carry a jet through any f, (n, d) -> (n, 1), by differentiating it twice."""
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        value = u(x)
+        x = of.value if of.value.requires_grad else of.value.detach().requires_grad_()
+        value = f(x)
         slope = gradient_of(value, x)
-        second = (slope * drift).sum(1, keepdim=True)
-        for column in sigma:
-            along = (slope * column).sum(1, keepdim=True)
-            second = second + 0.5 * (gradient_of(along, x) * column).sum(1, keepdim=True)
-    return value, second
+        second, slopes = (slope * of.second).sum(1, keepdim=True), []
+        for column in of.slopes:
+            slopes.append((slope * column).sum(1, keepdim=True))
+            second = second + 0.5 * (gradient_of(slopes[-1], x) * column).sum(1, keepdim=True)
+    return Jet(value, torch.stack(slopes) if slopes else value.new_zeros((0, *value.shape)), second)
 
 
 def gradient_of(value: Tensor, x: Tensor) -> Tensor:
     """Return the derivatives (n, d) of values (n, 1), each of its own point; zeros where there are none."""
+    require_column(value, x)
     if not value.requires_grad:
         return torch.zeros_like(x)
     (slope,) = torch.autograd.grad(value.sum(), x, create_graph=True, allow_unused=True)
     return torch.zeros_like(x) if slope is None else slope
+
+
+def require_column(value: Any, x: Tensor) -> None:
+    """Refuse what is not (n, 1): a derivative would be that of a sum."""
+    found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    if found not in ((len(x), 1), (len(x),)):
+        raise ValueError(f"u must return ({len(x)}, 1) at points {tuple(x.shape)}, got {found}")
 
 
 def gradient(u: Solution, x: Tensor) -> Tensor:
@@ -113,3 +133,30 @@ def laplacian(u: Solution, x: Tensor) -> Tensor:
     d = x.shape[1]
     sigma = (2**0.5 * torch.eye(d, dtype=x.dtype, device=x.device))[:, None, :].expand(d, len(x), d)
     return generator(u, x, sigma, torch.zeros_like(x))[1]
+
+
+def divergence(v: Solution, x: Tensor) -> Tensor:
+    r""":math:`\nabla \cdot v` at points x (n, d), as (n, 1), of a field (n, d) -> (n, d).
+
+    >>> divergence(lambda x: x * x, torch.tensor([[1.0, 2.0]])).detach()
+    tensor([[6.]])
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        field = v(x)
+        if field.shape != x.shape:
+            raise ValueError(f"v must return {tuple(x.shape)}, the shape of its points, got {tuple(field.shape)}")
+        parts = [gradient_of(part[:, None], x)[:, i] for i, part in enumerate(field.unbind(1))]
+        return torch.stack(parts).sum(0)[:, None]
+
+
+def hessian(u: Solution, x: Tensor) -> Tensor:
+    r""":math:`\nabla^2 u` at points x (n, d), as (n, d, d).
+
+    >>> hessian(lambda x: x[:, :1] * x[:, 1:], torch.tensor([[1.0, 2.0]])).detach()
+    tensor([[[0., 1.],
+             [1., 0.]]])
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.stack([gradient_of(part[:, None], x) for part in gradient_of(u(x), x).unbind(1)], 1)

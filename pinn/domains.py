@@ -28,6 +28,7 @@ from torch import Tensor
 
 from .domain_algebra import difference, intersection, union
 from .domain_protocol import TINY, boundary_points, inside, interior_points, points_of, signed_distance
+from .numpy_on_torch import constants_of
 from .sampling import (
     UnitPoints,
     box_volume,
@@ -91,10 +92,10 @@ class Box:
 
     def formula(self, xp: Any) -> Callable[[Any], Any]:
         dim = self.dim
-        constants = np.array([*self.lower, *self.upper, 0.0, TINY])
+        constants = constants_of(xp, np.array([*self.lower, *self.upper, 0.0, TINY]))
 
         def distance(x: Any) -> Any:
-            c = xp.asarray(constants, dtype=x.dtype)
+            c = constants(x)
             zero, tiny = c[2 * dim], c[2 * dim + 1]
             inside = xp.minimum(x[0] - c[0], c[dim] - x[0])
             square = inside * inside * (inside < zero) + tiny  # of the way to the box from outside
@@ -232,10 +233,10 @@ Box, as in `domain & box`
 
     def formula(self, xp: Any) -> Callable[[Any], Any]:
         dim = self.dim
-        constants = np.array([*self.normal, self.offset])
+        constants = constants_of(xp, np.array([*self.normal, self.offset]))
 
         def distance(x: Any) -> Any:
-            c = xp.asarray(constants, dtype=x.dtype)
+            c = constants(x)
             value = c[dim] - c[0] * x[0]
             for i in range(1, dim):
                 value = value - c[i] * x[i]

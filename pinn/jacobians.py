@@ -1,13 +1,28 @@
-r"""Jacobians of the residuals of a loss in the parameters of u: what Gauss-Newton steps and spectra are made of."""
+r"""Jacobians of the residuals of a loss in the parameters of u: what Gauss-Newton steps and spectra are made of.
+
+.. math:: J = \partial r / \partial \theta, \qquad \nabla_\theta \sum_i r_i^2 = 2 J^\top r
+
+Rows of `Rows` on an `MLP`, alone or inside of `BoundaryAnsatz` or behind features, are written out
+(`optsci.pinn.fused`); all others are found by automatic differentiation of the residuals.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .losses import Loss
+from optsci.linalg import lanczos_bound
+
+from .fused import residuals_and_jacobian, weights_of
+from .losses import Loss, Rows, Term
+
+CHUNK = 32  # rows that automatic differentiation finds at once
 
 
 def parameters(u: nn.Module) -> list[Tensor]:
@@ -21,24 +36,117 @@ def parameters(u: nn.Module) -> list[Tensor]:
 
 
 def residual_jacobian(u: nn.Module, loss: Loss) -> tuple[Tensor, Tensor]:
-    """Return the residuals r (N,) with ``loss(u) = r.square().sum()``, and J = dr/d(parameters), (N, P)."""
-    names = [name for name, p in u.named_parameters() if p.requires_grad]
+    """Return the residuals r (N,) with ``loss(u) = r.square().sum()``, and J = dr/d(parameters), (N, P).
 
-    def residuals(values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        r = torch.func.functional_call(Residuals(u, loss), {f"u.{n}": v for n, v in zip(names, values, strict=True)})
-        return r, r
+    >>> from optsci.pinn import MLP, Ball, Poisson, Residual
+    >>> r, J = residual_jacobian(MLP(2, [8], 1), Residual(Poisson(Ball(dim=2)), 10))
+    >>> r.shape, J.shape
+    (torch.Size([10]), torch.Size([10, 33]))
+    """
+    require_terms(loss)
+    found = [jacobian_of_term(u, term) for term in loss.terms]
+    if len(found) == 1:
+        return found[0]
+    residuals, jacobians = zip(*found, strict=True)
+    return torch.cat(residuals), torch.cat(jacobians)
 
-    values = tuple(p.detach() for p in parameters(u))
-    jacobian, r = torch.func.jacrev(residuals, has_aux=True, chunk_size=256)(values)
-    return r.detach(), torch.cat([part.flatten(1) for part in jacobian], 1).detach()
+
+def require_terms(loss: Any) -> None:
+    """Refuse a function of u that does not say of which residuals it is the sum of squares."""
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a Loss, such as Residual(problem, 100), got {type(loss).__name__}")
 
 
-class Residuals(nn.Module):
-    """The residuals of a loss as a module without inputs."""
+def jacobian_of_term(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
+    """Return the residuals of a term, and their Jacobian."""
+    found = term.on_network(u) if isinstance(term, Rows) else None
+    if found is not None and list(map(id, weights_of(found[0]))) == list(map(id, parameters(u))):
+        return residuals_and_jacobian(*found)
+    return jacobian_by_autograd(u, term)
 
-    def __init__(self, u: nn.Module, loss: Loss) -> None:
-        super().__init__()
-        self.u, self.loss = u, loss
 
-    def forward(self) -> Any:
-        return self.loss.residuals(self.u)
+def jacobian_by_autograd(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
+    """Return the same by reverse differentiation of many residuals at once: slower, and for any u and term."""
+    trained, residuals, jacobians = parameters(u), [], []
+    for piece in pieces(term):
+        with torch.enable_grad():
+            r = piece.residuals(u)
+        residuals.append(r.detach())
+        if not r.requires_grad:
+            jacobians.append(r.new_zeros(len(r), sum(p.numel() for p in trained)))
+            continue
+        for unit in torch.eye(len(r), dtype=r.dtype, device=r.device).split(CHUNK):
+            parts = torch.autograd.grad(
+                r, trained, unit, is_grads_batched=True, retain_graph=True, materialize_grads=True, allow_unused=True
+            )
+            jacobians.append(torch.cat([part.flatten(1) for part in parts], 1))
+    return torch.cat(residuals), torch.cat(jacobians)
+
+
+def pieces(term: Term) -> Iterator[Term]:
+    """Split rows, whose residuals know nothing of the other points: else the work would grow with their square."""
+    if not isinstance(term, Rows):
+        yield term
+        return
+    for i in range(0, len(term.points), CHUNK):
+        yield term.part(slice(i, i + CHUNK))
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """A linear map given by its products, an `optsci.protocols.Operator`."""
+
+    matvec: Callable[[Tensor], Tensor]
+    rmatvec: Callable[[Tensor], Tensor]
+    shape: tuple[int, int]
+    like: Tensor
+    """a tensor of the precision and on the device of the products"""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.matvec(x)
+
+    @property
+    def T(self) -> Products:
+        return Products(self.rmatvec, self.matvec, self.shape[::-1], self.like)
+
+    def norm(self) -> float:
+        """Return the `lanczos_bound` of the largest singular value."""
+        return self._norm
+
+    @cached_property
+    def _norm(self) -> float:
+        short = self if self.shape[1] <= self.shape[0] else self.T
+        return math.sqrt(lanczos_bound(lambda v: short.T(short(v)), self.like.new_zeros(short.shape[1])))
+
+
+def jacobian_operator(u: nn.Module, loss: Loss) -> tuple[Tensor, Products]:
+    r"""Return the residuals r (N,), and J as an operator, v (P,) -> J v (N,), without its entries.
+
+    For more points and parameters than a matrix has room for.  The graph of the residuals is kept: a product with
+    :math:`J^\top` is one pass back, one with J is two derivatives of :math:`w \mapsto J^\top w`.  Both are at the
+    parameters that u has now; after u was trained torch refuses them.
+
+    >>> from optsci.pinn import MLP, Ball, Poisson, Residual
+    >>> u, loss = MLP(2, [8], 1), Residual(Poisson(Ball(dim=2)), 10)
+    >>> r, J = jacobian_operator(u, loss)
+    >>> bool(torch.allclose(J.T(r), residual_jacobian(u, loss)[1].T @ r))
+    True
+    """
+    require_terms(loss)
+    trained = parameters(u)
+    with torch.enable_grad():
+        r = loss.residuals(u)
+        weight = torch.zeros_like(r, requires_grad=True)
+        parts = torch.autograd.grad(r, trained, weight, create_graph=True, materialize_grads=True)
+        adjoint = torch.cat([part.flatten() for part in parts])
+
+    def matvec(v: Tensor) -> Tensor:
+        (product,) = torch.autograd.grad(adjoint, weight, v, retain_graph=True)
+        return product
+
+    def rmatvec(w: Tensor) -> Tensor:
+        parts = torch.autograd.grad(r, trained, w, retain_graph=True, materialize_grads=True)
+        return torch.cat([part.flatten() for part in parts])
+
+    residuals = r.detach()
+    return residuals, Products(matvec, rmatvec, (len(r), len(adjoint)), residuals)

@@ -36,7 +36,7 @@ from .domain_protocol import (
     value_and_gradient,
 )
 from .domains import Box, Coordinates
-from .numpy_on_torch import on_tensors, under_numba
+from .numpy_on_torch import constants_of, on_tensors, under_numba
 from .sampling import UnitPoints, by_rejection, estimated_volume, in_box, sobol
 
 ANGLES = 2**14  # at which a radius function is looked at
@@ -109,10 +109,10 @@ class Star:
 
     def formula(self, xp: Any) -> Callable[[Any], Any]:
         radius = under_numba(self.radius) if xp is np else on_tensors(self.radius)
-        constants = np.array([*self.center, 1.0, 1 / self._steepest, TINY, TINY**0.5])
+        constants = constants_of(xp, np.array([*self.center, 1.0, 1 / self._steepest, TINY, TINY**0.5]))
 
         def distance(x: Any) -> Any:
-            c = xp.asarray(constants, dtype=x.dtype)
+            c = constants(x)
             across, up = x[0] - c[0], x[1] - c[1]
             size = xp.sqrt(across * across + up * up + c[4])
             return c[3] * (c[2] - size / radius(xp.arctan2(up, across + c[5])))
@@ -238,10 +238,10 @@ class LevelSet:
 
     def formula(self, xp: Any) -> Callable[[Any], Any]:
         function = under_numba(self.function) if xp is np else on_tensors(self.function)
-        constants = np.array([1 / self.lipschitz])
+        constants = constants_of(xp, np.array([1 / self.lipschitz]))
 
         def distance(x: Any) -> Any:
-            c = xp.asarray(constants, dtype=x.dtype)
+            c = constants(x)
             return c[0] * function(x)
 
         return distance

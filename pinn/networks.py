@@ -7,9 +7,10 @@ costs one forward pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,21 +28,45 @@ class Derivatives(NamedTuple):
     third: Tensor
 
 
-Activation = Callable[[Tensor], Derivatives]
+class Activation(Protocol):
+    """A function of one variable, with its derivatives."""
+
+    def __call__(self, h: Tensor, out: Derivatives | None = None) -> Derivatives:
+        """Return them at every entry of h; in the memory of ``out``, if that is given and it saves time."""
+        ...
 
 
-def tanh(h: Tensor) -> Derivatives:
+NEW = (None, None, None, None)
+
+
+def tanh(h: Tensor, out: Derivatives | None = None) -> Derivatives:
     """The hyperbolic tangent."""
-    t = h.tanh()
-    first = 1 - t * t
-    second = -2 * t * first
-    return Derivatives(t, first, second, -2 * first * first - 2 * t * second)
+    a, b, c, d = out or NEW
+    t = torch.tanh(h, out=a)
+    first = torch.addcmul(h.new_ones(()), t, t, value=-1, out=b)
+    second = torch.addcmul(h.new_zeros(()), t, first, value=-2, out=c)
+    return Derivatives(t, first, second, torch.addcmul(torch.mul(first, 4, out=d), first, first, value=-6, out=d))
 
 
-def sine(h: Tensor) -> Derivatives:
+def sine(h: Tensor, out: Derivatives | None = None) -> Derivatives:
     """The sine."""
-    value, first = h.sin(), h.cos()
-    return Derivatives(value, first, -value, -first)
+    a, b, c, d = out or NEW
+    value, first = torch.sin(h, out=a), torch.cos(h, out=b)
+    return Derivatives(value, first, torch.neg(value, out=c), torch.neg(first, out=d))
+
+
+def cosine(h: Tensor, out: Derivatives | None = None) -> Derivatives:
+    """The cosine."""
+    a, b, c, d = out or NEW
+    value, slope = torch.cos(h, out=a), torch.sin(h, out=d)
+    return Derivatives(value, torch.neg(slope, out=b), torch.neg(value, out=c), slope)
+
+
+def entrywise(activation: Activation, of: Jet) -> Jet:
+    """Carry a jet through a function of one variable."""
+    s = activation(of.value)
+    second = s.first * of.second + 0.5 * s.second * of.slopes.square().sum(0)
+    return Jet(s.value, s.first * of.slopes, second)
 
 
 class MLP(nn.Module):
@@ -76,9 +101,14 @@ class MLP(nn.Module):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
+        if not isinstance(hidden, Sequence):
+            raise TypeError(f"hidden must be a list of widths, such as [64, 64], got {hidden!r}")
         widths = [inputs, *hidden, outputs]
-        if min(widths) < 1:
-            raise ValueError(f"inputs, hidden and outputs must be at least 1, got {inputs}, {list(hidden)}, {outputs}")
+        if not all(isinstance(width, Integral) and width >= 1 for width in widths):
+            raise ValueError(
+                f"inputs, hidden and outputs must be integers of at least 1, got {inputs}, {list(hidden)}, {outputs}"
+            )
+        require_derivatives(activation, dtype)
         if not (math.isfinite(scale) and scale != 0):
             raise ValueError(f"scale must be finite and not 0, got {scale}")
         random = torch.Generator().manual_seed(seed)
@@ -100,6 +130,7 @@ class MLP(nn.Module):
         self.stretch: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
+        require_coordinates(x, len(self.middle))
         h = (x - self.middle) * self.stretch
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -109,13 +140,30 @@ class MLP(nn.Module):
 
     def jet(self, of: Jet) -> Jet:
         """Carry a jet through the layers."""
+        require_coordinates(of.value, len(self.middle))
         h = (of.value - self.middle) * self.stretch
         slopes, second = of.slopes * self.stretch, of.second * self.stretch
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             h, slopes, second = torch.nn.functional.linear(h, weight, bias), slopes @ weight.T, second @ weight.T
             if layer < last:
-                s = self.activation(h)
-                second = s.first * second + 0.5 * s.second * slopes.square().sum(0)
-                h, slopes = s.value, s.first * slopes
+                h, slopes, second = entrywise(self.activation, Jet(h, slopes, second))
         return Jet(self.scale * h, self.scale * slopes, self.scale * second)
+
+
+def require_derivatives(activation: Any, dtype: torch.dtype) -> None:
+    """Refuse what returns values alone, such as ``torch.tanh``."""
+    try:
+        found = activation(torch.zeros((1, 1), dtype=dtype), None)
+    except TypeError as error:
+        raise TypeError(
+            f"activation must take h and out to Derivatives, as optsci.pinn.tanh does, not {activation!r}"
+        ) from error
+    if not isinstance(found, Derivatives):
+        raise TypeError(f"activation must return Derivatives, as optsci.pinn.tanh does, not {type(found).__name__}")
+
+
+def require_coordinates(x: Tensor, d: int) -> None:
+    """Refuse points of another dimension, which would broadcast."""
+    if x.shape[-1:] != (d,):
+        raise ValueError(f"points must have the {d} coordinates that the network takes, got {tuple(x.shape)}")

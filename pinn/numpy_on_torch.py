@@ -75,6 +75,27 @@ def on_tensors(function: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
     return on_tensor
 
 
+def constants_of(xp: Any, values: np.ndarray) -> Callable[[Any], Any]:
+    """Return x -> the values, in the precision of x, for functions that run under torch or Numba.
+
+    Under Numba they are constants of the compiled code, so that a function of one point needs no memory.
+    """
+    if xp is torch:
+        return lambda x: torch.asarray(values, dtype=x.dtype)
+    from numba.extending import overload
+
+    single = values.astype(np.float32)
+
+    def of(x: Any) -> Any:
+        return values.astype(x.dtype)
+
+    @overload(of, strict=False)
+    def typed(x: Any) -> Any:
+        return (lambda x: single) if str(x.dtype) == "float32" else (lambda x: values)
+
+    return of
+
+
 def under_numba(function: Callable[[Any], Any]) -> Any:
     """Return the same function compiled by Numba, with results of the dtype of ``x``.
 

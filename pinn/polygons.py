@@ -29,6 +29,7 @@ from torch import Tensor
 
 from .domain_algebra import difference, intersection, union
 from .domain_protocol import TINY, boundary_points, inside, points_of, signed_distance
+from .numpy_on_torch import constants_of
 from .sampling import UnitPoints, by_rejection
 
 STRAIGHT = 1e-10  # sine of the angle below which a vertex lies on a straight line, and is dropped
@@ -80,11 +81,11 @@ class Polygon:
         return float(self._edges[:, 4].sum())
 
     def formula(self, xp: Any) -> Callable[[Any], Any]:
-        edges, count = self._edges, len(self.vertices)
-        numbers = np.array([0.0, TINY])
+        edges, count = constants_of(xp, self._edges), len(self.vertices)
+        numbers = constants_of(xp, np.array([0.0, TINY]))
 
         def distance(x: Any) -> Any:
-            e, c = xp.asarray(edges, dtype=x.dtype), xp.asarray(numbers, dtype=x.dtype)
+            e, c = edges(x), numbers(x)
             nearest = x[0]
             for k in range(count):
                 along = (x[0] - e[k, 0]) * e[k, 2] + (x[1] - e[k, 1]) * e[k, 3]

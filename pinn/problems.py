@@ -20,6 +20,7 @@ and, compiled by Numba, in random walks.  It returns n values, b returns (d, n),
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from optsci._tensor import as_tensor
+
+from .domain_algebra import SIDE, intersection
 from .domain_protocol import Domain
+from .domains import Box
+from .sampling import UnitPoints, require_count, uniform
 
 Coefficient = float | np.ndarray | Callable[[Any], Any]
 
@@ -38,7 +44,7 @@ class Problem:
     """An elliptic problem; see the formula of this module.
 
     Args:
-        domain: where it is posed.
+        domain: where it is posed; may be unbounded where ``reflecting`` is not.
         drift: b; 0, d numbers, or a function x -> (d, n).
         diffusion: a; a number or a function x -> (n,) stands for that multiple of the identity; or (d, d), or a
             function x -> (d, d, n); positive definite.
@@ -46,11 +52,14 @@ class Problem:
         source: f.
         boundary: g; called with points of the boundary, and by random walks nowhere else.
         exact: the solution, where it is known: points (n, d) -> (n, 1).
+        reflecting: a box at whose faces X is reflected: the problem is posed in the part of the domain inside of it,
+            u = g holds on the boundary of the domain, and on the faces the derivative of u along the reflection, the
+            normal of the face, is 0.
 
     Raises:
         ValueError: a coefficient has a wrong shape, is not finite somewhere in the domain, or the diffusion is not
-            symmetric and positive.
-        TypeError: a coefficient is neither numbers nor a function.
+            symmetric and positive; the box has another dimension, or the domain is unbounded without one.
+        TypeError: a coefficient is neither numbers nor a function; ``reflecting`` is no box.
 
     >>> from optsci.pinn import Ball
     >>> Problem(Ball(dim=2), source=1.0).generator
@@ -64,11 +73,17 @@ class Problem:
     source: Coefficient = 0.0
     boundary: Coefficient = 0.0
     exact: Callable[[Tensor], Tensor] | None = None
+    reflecting: Box | None = None
 
     def __post_init__(self) -> None:
         d = self.domain.dim
-        inside = self.domain.sample(8, 0).numpy().T
-        on, _ = self.domain.sample_boundary(8, 0)
+        if self.reflecting is not None:
+            if not isinstance(self.reflecting, Box):
+                raise TypeError(f"reflecting must be a Box or None, got {self.reflecting!r}")
+            if self.reflecting.dim != d:
+                raise ValueError(f"reflecting must have the dimension {d} of the domain, got {self.reflecting.dim}")
+        inside = self.sample(8, 0).numpy().T
+        on, _ = self.sample_boundary(8, 0)
         shapes: dict[str, list[tuple[int, ...]]] = {
             "drift": [(d,)],
             "diffusion": [(), (d, d)],
@@ -87,6 +102,82 @@ class Problem:
         terms += ["b . grad u"] if not is_zero(self.drift) else []
         left = " + ".join(terms) + (" - c u" if not is_zero(self.killing) else "")
         return f"{left} = {'0' if is_zero(self.source) else '-f'}"
+
+    @property
+    def region(self) -> Domain:
+        """Where u is sought: the domain, or its part inside of the reflecting box."""
+        return self.domain if self.reflecting is None else intersection(self.domain, self.reflecting)
+
+    def sample(self, n: int, seed: int, points: UnitPoints = uniform) -> Tensor:
+        """Return uniform points (n, d) of the region."""
+        return self.region.sample(n, seed, points=points)
+
+    def sample_boundary(self, n: int, seed: int, points: UnitPoints = uniform) -> tuple[Tensor, Tensor]:
+        """Return uniform points (n, d) of the boundary where u = g, and the inward unit normals (n, d) there."""
+        if self.reflecting is None:
+            return self.domain.sample_boundary(n, seed, points=points)
+        return self._of_either(n, seed, points, walls=False)
+
+    def sample_walls(self, n: int, seed: int, points: UnitPoints = uniform) -> tuple[Tensor, Tensor]:
+        """Return uniform points (n, d) of the reflecting faces in the domain, and the inward unit normals there.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.reflecting is None:
+            raise ValueError("the problem has no walls: its `reflecting` is None")
+        return self._of_either(n, seed, points, walls=True)
+
+    def _of_either(self, n: int, seed: int, points: UnitPoints, walls: bool) -> tuple[Tensor, Tensor]:
+        """The points of the boundary of the region that do, or do not, lie on that of the domain."""
+        require_count(n)
+        side = SIDE * math.dist(self.region.lower, self.region.upper)
+        drawn = 2 * n + 64
+        while True:
+            x, normals = self.region.sample_boundary(drawn, seed, points=points)
+            kept = (self.domain.distance(x)[:, 0].abs() > side) == walls
+            if int(kept.sum()) >= n:
+                return x[kept][:n], normals[kept][:n]
+            if drawn > 2**16 and not kept.any():
+                part = "reflecting" if walls else "absorbing"
+                raise ValueError(f"no point of {drawn} on the boundary of {self.region} is {part}")
+            drawn *= 4
+
+    def relative_error(self, u: Callable[[Tensor], Tensor], n: int = 10_000, seed: int = 2**20) -> float:
+        r"""The relative error :math:`\|u - u^*\| / \|u^*\|` in the mean square, at n uniform points of the region.
+
+        Args:
+            u: points (n, d) -> (n, 1); a module gets them in the precision and on the device of its parameters.
+            n: how many points; the result has a relative error of about one in their root.
+            seed: another one gives other points; unless given, one that no other function here has.
+
+        Raises:
+            ValueError: the exact solution is not known, or zero at all points, or u has not the shape (n, 1).
+
+        >>> from optsci.pinn import Ball
+        >>> problem = Poisson(Ball(dim=2), source=4.0, exact=lambda x: 1 - x.square().sum(1, keepdim=True))
+        >>> round(problem.relative_error(lambda x: 1.01 * problem.exact(x)), 12)
+        0.01
+        """
+        if self.exact is None:
+            raise ValueError(
+                "the exact solution of this problem is not known: give it as `exact`, points (n, d) -> (n, 1), for "
+                "example a reference solution on a fine grid"
+            )
+        x = self.sample(n, seed)
+        exact = as_tensor(self.exact(x), "exact").detach()
+        parameter = next(u.parameters(), None) if isinstance(u, torch.nn.Module) else None
+        with torch.no_grad():
+            value = as_tensor(u(x if parameter is None else x.to(parameter)), "u").to(exact)
+        for name, found in (("exact", exact), ("u", value)):
+            if found.shape != (n, 1):
+                raise ValueError(
+                    f"{name} must return (n, 1), got {tuple(found.shape)} at points of shape {(n, x.shape[1])}"
+                )
+        size = exact.square().mean().sqrt()
+        if not size > 0:
+            raise ValueError("exact is zero at all points: there is no error relative to it")
+        return float((value - exact).square().mean().sqrt() / size)
 
     def values(self, name: str, points: Tensor) -> Tensor:
         """The values of a coefficient at points (n, d): (n, 1); of the drift (n, d), of the diffusion (n, d, d)."""
@@ -135,6 +226,7 @@ def MeanExitTime(
     drift: Coefficient = 0.0,
     diffusion: Coefficient = 1.0,
     exact: Callable[[Tensor], Tensor] | None = None,
+    reflecting: Box | None = None,
 ) -> Problem:
     r"""The mean time after which :math:`dX = b\,dt + \sigma\,dW` leaves the domain: f = 1 and g = 0.
 
@@ -143,7 +235,7 @@ def MeanExitTime(
     >>> problem.generator
     'a : Hess u / 2 + b . grad u = -f'
     """
-    return Problem(domain, drift=drift, diffusion=diffusion, source=1.0, exact=exact)
+    return Problem(domain, drift=drift, diffusion=diffusion, source=1.0, exact=exact, reflecting=reflecting)
 
 
 def is_zero(coefficient: Coefficient) -> bool:

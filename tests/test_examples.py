@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,6 +18,10 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "plot_batched_lasso",
+        "plot_committor",
+        "plot_conditioning",
+        "plot_fk_labels",
+        "plot_four_holes",
         "plot_lasso",
         "plot_linear_program",
         "plot_matrix_completion",
@@ -154,3 +159,41 @@ def test_quantization(monkeypatch):
     assert learnt[-1] - learnt[0] < grid[-1] - grid[0]
     assert 4 * names["after"] < names["before"]
     assert names["difference"] < 1e-4
+
+
+def test_labels(capsys, monkeypatch):
+    sizes = {"paths": ("paths=4000", "paths=400"), "steps": ("max_iter=60", "max_iter=25")}
+    names = run_example("plot_fk_labels", monkeypatch, fewer=("paths=1000", "paths=100"), **sizes)
+    assert names["within"] >= 30  # of 40, where 38 are expected: below with a probability of 1e-5
+    assert names["ratio"] == pytest.approx(2, rel=0.15)
+    assert 20 * names["error"] < names["label_error"] < 0.5
+    assert f"{names['within']} of 40 labels lie within two standard errors" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # compiles walks in ten dimensions
+def test_committor(monkeypatch):
+    names = run_example("plot_committor", monkeypatch, paths=("paths=500", "paths=200"))
+    assert names["within"] >= 45  # of 60, where 57 are expected
+    assert names["error"] < 0.03
+
+
+def test_conditioning(capsys, monkeypatch):
+    names = run_example("plot_conditioning", monkeypatch, steps=("max_iter=600", "max_iter=200"))
+    smallest = [found[0].smallest for found in names["conditions"].values()]
+    assert smallest == sorted(smallest, reverse=True)
+    for found in names["conditions"].values():
+        assert all(more.smallest >= less.smallest for less, more in pairwise(found))
+        assert 100 * found[-1].condition < found[0].condition
+    ends = [float(values[-1]) for values in names["spectra"].values()]
+    assert ends == sorted(ends)
+    assert 10 * ends[0] < ends[-1]
+    assert "well, beta = 8  without labels condition number 3.1e+08" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # four networks, and compiles walks among holes
+def test_four_holes(capsys, monkeypatch):
+    names = run_example("plot_four_holes", monkeypatch)
+    assert "u(0, 0) = 0.23358" in capsys.readouterr().out
+    errors = names["errors"]
+    assert min(errors["plain", 1], errors["labels", 1]) > 0.3
+    assert max(errors["plain", 1000], errors["labels", 1000]) < 0.03

@@ -115,9 +115,10 @@ def log(x):
 @njit(inline="always")
 def exp(x):
     """The exponential of a float32 between -87 and 88."""
-    k = np.int32(np.floor(x * np.float32(1.4426950408889634) + np.float32(0.5)))
-    z = np.float32(x - np.float32(k) * np.float32(0.693145751953125))
-    z = np.float32(z - np.float32(k) * np.float32(1.42860682030941723e-06))
+    k = np.float32(x * np.float32(1.4426950408889634) + np.float32(1.5 * 2**23))  # which rounds to an integer
+    k = np.float32(k - np.float32(1.5 * 2**23))
+    z = np.float32(x - k * np.float32(0.693145751953125))
+    z = np.float32(z - k * np.float32(1.42860682030941723e-06))
     p = np.float32(0.001394110846934711)
     p = np.float32(p * z + np.float32(0.008375126398416404))
     p = np.float32(p * z + np.float32(0.041666352896198126))
@@ -125,7 +126,7 @@ def exp(x):
     p = np.float32(p * z + np.float32(0.5000000047117972))
     p = np.float32(p * z + np.float32(1))
     p = np.float32(p * z + np.float32(1))
-    return np.float32(p * float_of_bits(np.int32(np.int32(k + np.int32(127)) << np.int32(23))))
+    return np.float32(p * float_of_bits(np.int32(np.int32(np.int32(k) + np.int32(127)) << np.int32(23))))
 
 
 @njit(cache=True, fastmath=FUSED)

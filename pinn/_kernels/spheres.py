@@ -9,6 +9,12 @@ In a ball of radius R, in units in which the diffusion is the identity, z = R sq
 
 With killing that point gets the weight of the killed Green function over the other.  Balls are taken so small that z
 stays below 10, where the series lose no digits that matter.
+
+A killing c that varies is below a number C, the majorant: -Lap u / 2 + C u = f + (C - c) u.  A walk killed at the rate
+C either reaches the sphere, or is killed at the point above, and goes on from there with the weight 1 - c/C.
+
+Faces that reflect: a reflected Brownian motion is a free one whose coordinates are folded at the faces.  Mirror images
+of what absorbs are never nearer to a point of the box than it is itself: the same balls are safe.
 """
 
 # mypy: disable-error-code="attr-defined"
@@ -19,33 +25,39 @@ import functools
 import numpy as np
 from numba import njit
 
-from .euler import BROKEN, CAPPED, DONE, NEVER, project
+from .euler import BROKEN, CAPPED, DONE, EXCEEDED, NEVER, project
 from .random import LANES, directions, log, next_bits, normals, seed_lane, unit
 
 LARGEST = 10.0  # of z
+LARGEST_WEIGHED = 2.0  # of z where the killing varies: the weights of points in the ball stay near 1
 
 
 @functools.lru_cache(maxsize=64)
-def spheres_kernel(source, boundary, distance, feeds, varies):
-    """The function that runs walks; `feeds` and `varies` say whether source and boundary are functions."""
+def spheres_kernel(killing, source, boundary, distance, functions, reflects):
+    """The function that runs walks; `functions` says whether (killing, source, boundary) are functions."""
+    kills, feeds, varies = functions
 
     @njit(nogil=True)
-    def run(constants, diffusion, eps, steps, starts, before, paths, seed, first, values, status):
-        """Run the paths first, first + 1, …, one for every element of values; before: (points, 3), distances first."""
+    def run(constants, diffusion, eps, steps, walls, starts, before, paths, seed, first, values, status):
+        """Run the paths first, first + 1, …, one for every element of values; before: (points, 3), distances first.
+
+        constants: source, killing (or its majorant) and boundary value.  walls: (2, d), corners of the reflecting box.
+        """
         count, d = len(values), starts.shape[1]
         fed, killed, paid = constants
         fed, killed = fed / diffusion, killed / diffusion
-        largest = LARGEST / np.sqrt(2 * killed) if killed > 0 else np.inf
+        largest = (LARGEST_WEIGHED if kills else LARGEST) / np.sqrt(2 * killed) if killed > 0 else np.inf
         x, inner = np.zeros((d, LANES)), np.zeros((d, LANES))
         arrow, noise = np.zeros((d, LANES), np.float32), np.zeros((max(d, 2), LANES), np.float32)
         state, bits = np.zeros((4, LANES), np.uint32), np.zeros(LANES, np.uint32)
         radius, part, weight = np.ones(LANES), np.ones(LANES), np.ones(LANES)
         total, discount = np.zeros(LANES), np.ones(LANES)
+        exceeds, collides = np.zeros(LANES, np.bool_), np.zeros(LANES, np.bool_)
         path, deadline = np.full(LANES, -1), np.full(LANES, NEVER)
         here = np.zeros((d, 1))
 
         begun, left, now = 0, count, 0
-        far = np.zeros(LANES)
+        far, chance = np.zeros(LANES), np.ones(LANES)
         for lane in range(LANES):
             number = first + min(begun, count - 1)
             far[lane] = _begin(lane, number, paths, starts, before, seed, x, state)
@@ -54,7 +66,7 @@ def spheres_kernel(source, boundary, distance, feeds, varies):
                 begun += 1
         while True:
             for lane in range(LANES):
-                if far[lane] > eps and now < deadline[lane]:
+                if far[lane] > eps and now < deadline[lane] and not exceeds[lane]:
                     continue
                 if path[lane] >= 0:
                     value, arrived = total[lane], not far[lane] > eps
@@ -69,11 +81,13 @@ def spheres_kernel(source, boundary, distance, feeds, varies):
                     status[path[lane]] = DONE if arrived else CAPPED
                     if not (np.isfinite(value) and np.isfinite(far[lane])):
                         status[path[lane]] = BROKEN
+                    if exceeds[lane]:
+                        status[path[lane]] = EXCEEDED
                     left -= 1
                 path[lane], deadline[lane] = -1, NEVER
                 number = first + min(begun, count - 1)
                 far[lane] = _begin(lane, number, paths, starts, before, seed, x, state)
-                total[lane], discount[lane] = 0.0, 1.0
+                total[lane], discount[lane], exceeds[lane] = 0.0, 1.0, False
                 if begun < count:
                     path[lane], deadline[lane] = begun, now + steps
                     begun += 1
@@ -82,16 +96,19 @@ def spheres_kernel(source, boundary, distance, feeds, varies):
             now += 1
             for lane in range(LANES):
                 radius[lane] = min(far[lane], largest)
-            if feeds:
+            if feeds or kills:
                 _radii(state, bits, d, part)
                 _arrows(state, bits, noise, arrow)
                 for i in range(d):
                     for lane in range(LANES):
                         inner[i, lane] = x[i, lane] + radius[lane] * part[lane] * arrow[i, lane]
-                gain = source(inner)
+                if reflects:
+                    _fold(walls, inner)
                 if killed > 0:
                     for lane in range(LANES):
                         weight[lane] = killed_share(part[lane], radius[lane] * np.sqrt(2 * killed), d)
+            if feeds:
+                gain = source(inner)
                 for lane in range(LANES):
                     time = radius[lane] * radius[lane] / d
                     total[lane] += discount[lane] * weight[lane] * time * gain[lane] / diffusion
@@ -100,14 +117,30 @@ def spheres_kernel(source, boundary, distance, feeds, varies):
                     survives = survival(radius[lane] * np.sqrt(2 * killed), d)
                     if not feeds:
                         total[lane] += discount[lane] * fed * (1 - survives) / killed
-                    discount[lane] *= survives
+                    if kills:
+                        chance[lane] = survives
+                    else:
+                        discount[lane] *= survives
             elif not feeds and fed != 0:
                 for lane in range(LANES):
                     total[lane] += fed * radius[lane] * radius[lane] / d
             _arrows(state, bits, noise, arrow)
+            if kills:
+                rate = killing(inner)
+                next_bits(state, bits)
+                for lane in range(LANES):
+                    exceeds[lane] = rate[lane] / diffusion > killed
+                    collides[lane] = unit(bits[lane]) > chance[lane]
+                    if collides[lane]:
+                        time = radius[lane] * radius[lane] / d
+                        discount[lane] *= weight[lane] * time * (killed - rate[lane] / diffusion) / (1 - chance[lane])
             for i in range(d):
                 for lane in range(LANES):
                     x[i, lane] += radius[lane] * arrow[i, lane]
+                    if kills and collides[lane]:
+                        x[i, lane] = inner[i, lane]
+            if reflects:
+                _fold(walls, x)
             far = distance(x)
 
     return run
@@ -120,6 +153,17 @@ def _begin(lane, number, paths, starts, before, seed, x, state):
         x[i, lane] = starts[number // paths, i]
     seed_lane(state, lane, seed, number)
     return before[number // paths, 0]
+
+
+@njit(cache=True)
+def _fold(walls, x):
+    """Fold coordinates into the box, at its faces and their images."""
+    for i in range(len(x)):
+        low, side = walls[0, i], walls[1, i] - walls[0, i]
+        for lane in range(LANES):
+            place = np.abs(x[i, lane] - low)
+            place -= 2 * side * np.floor(place / (2 * side))
+            x[i, lane] = low + (place if place <= side else 2 * side - place)
 
 
 @njit(cache=True)

@@ -1,0 +1,1 @@
+"""The commands of ``optsci`` that solve partial differential equations."""
