@@ -208,7 +208,7 @@ def _spheres(problem: Problem, method: WalkOnSpheres) -> Callable[..., None]:
     names = ("killing", "source", "boundary")
     parts = (functions.get(name, _nothing()) for name in names)
     varying = tuple(name in functions for name in names)
-    run = spheres_kernel(*parts, compiled(problem.domain), varying, problem.reflecting is not None)
+    run = spheres_kernel(*parts, compiled(problem.domain), varying, problem.domain.dim, problem.reflecting is not None)
     killing = majorant(problem, method) if "killing" in functions else numbers["killing"]
     constants = numbers["source"], killing, numbers["boundary"]
     return partial(run, constants, float(factor[0, 0] ** 2), method.eps, method.steps, _walls(problem))

@@ -6,6 +6,9 @@ replaced by the next one, until every path is done: stopping earlier would prefe
 Lanes are the last axis, and the loops over them become vector instructions, as long as they read and write few arrays:
 the compiler gives up where it would have to check more than some eight pairs of arrays for overlap.  What is rare, the
 end of a path, is done lane by lane.
+
+What takes a function is not kept in Numba's cache: there it would never be found again, and processes that write many
+versions of it at a time can mix them up.
 """
 
 # mypy: disable-error-code="attr-defined, assignment"
@@ -324,7 +327,7 @@ def _factorise(matrices, out):
                 out[i, j, lane] = np.sqrt(value) if i == j else value / out[j, j, lane]
 
 
-@njit(cache=True)
+@njit
 def gradient(distance, here, out):
     """The gradient of the distance at one point (d, 1), by central differences."""
     for i in range(len(here)):
@@ -337,7 +340,7 @@ def gradient(distance, here, out):
         here[i, 0] = place
 
 
-@njit(cache=True)
+@njit
 def _normal_speed(distance, here, root_of, lane):
     """The length of n' sigma, n the gradient of the distance."""
     d = len(here)
@@ -352,7 +355,7 @@ def _normal_speed(distance, here, root_of, lane):
     return np.sqrt(squares)
 
 
-@njit(cache=True)
+@njit
 def project(distance, here):
     """Move a point (d, 1) to the boundary, along the gradient of the distance."""
     normal = np.empty(len(here))

@@ -26,6 +26,7 @@ import numpy as np
 from numba import njit
 
 from .euler import BROKEN, CAPPED, DONE, EXCEEDED, NEVER, project
+from .lanes import over_lanes
 from .random import LANES, directions, log, next_bits, normals, seed_lane, unit
 
 LARGEST = 10.0  # of z
@@ -33,9 +34,10 @@ LARGEST_WEIGHED = 2.0  # of z where the killing varies: the weights of points in
 
 
 @functools.lru_cache(maxsize=64)
-def spheres_kernel(killing, source, boundary, distance, functions, reflects):
+def spheres_kernel(killing, source, boundary, distance, functions, dim, reflects):
     """The function that runs walks; `functions` says whether (killing, source, boundary) are functions."""
     kills, feeds, varies = functions
+    distances = over_lanes(distance, dim)
 
     @njit(nogil=True)
     def run(constants, diffusion, eps, steps, walls, starts, before, paths, seed, first, values, status):
@@ -51,6 +53,7 @@ def spheres_kernel(killing, source, boundary, distance, functions, reflects):
         arrow, noise = np.zeros((d, LANES), np.float32), np.zeros((max(d, 2), LANES), np.float32)
         state, bits = np.zeros((4, LANES), np.uint32), np.zeros(LANES, np.uint32)
         radius, part, weight = np.ones(LANES), np.ones(LANES), np.ones(LANES)
+        scratch, survives = np.ones(LANES), np.ones(LANES)
         total, discount = np.zeros(LANES), np.ones(LANES)
         exceeds, collides = np.zeros(LANES, np.bool_), np.zeros(LANES, np.bool_)
         path, deadline = np.full(LANES, -1), np.full(LANES, NEVER)
@@ -113,14 +116,14 @@ def spheres_kernel(killing, source, boundary, distance, functions, reflects):
                     time = radius[lane] * radius[lane] / d
                     total[lane] += discount[lane] * weight[lane] * time * gain[lane] / diffusion
             if killed > 0:
+                survivals(radius, killed, d, scratch, survives)
                 for lane in range(LANES):
-                    survives = survival(radius[lane] * np.sqrt(2 * killed), d)
                     if not feeds:
-                        total[lane] += discount[lane] * fed * (1 - survives) / killed
+                        total[lane] += discount[lane] * fed * (1 - survives[lane]) / killed
                     if kills:
-                        chance[lane] = survives
+                        chance[lane] = survives[lane]
                     else:
-                        discount[lane] *= survives
+                        discount[lane] *= survives[lane]
             elif not feeds and fed != 0:
                 for lane in range(LANES):
                     total[lane] += fed * radius[lane] * radius[lane] / d
@@ -141,7 +144,7 @@ def spheres_kernel(killing, source, boundary, distance, functions, reflects):
                         x[i, lane] = inner[i, lane]
             if reflects:
                 _fold(walls, x)
-            far = distance(x)
+            distances(x, far)
 
     return run
 
@@ -200,14 +203,24 @@ def _radii(state, bits, d, out):
 
 
 @njit(cache=True)
-def survival(z, d):
-    """E exp(-c tau) from the centre of a ball, z = R sqrt(2 c)."""
-    term, total, k = 1.0, 1.0, 0
+def survivals(radius, killed, d, q, out):
+    """E exp(-c tau) from the centres of balls, the same number of terms for all; q: memory for (R sqrt(2 c))^2 / 4."""
+    largest = 0.0
+    for lane in range(LANES):
+        q[lane] = 0.5 * killed * radius[lane] * radius[lane]
+        largest = max(largest, q[lane])
+    term, total, terms = 1.0, 1.0, 0
     while term > 1e-17 * total:
-        k += 1
-        term *= 0.25 * z * z / (k * (0.5 * d - 1 + k))
+        terms += 1
+        term *= largest / (terms * (0.5 * d - 1 + terms))
         total += term
-    return 1 / total
+    out[:] = 1.0
+    for k in range(terms, 0, -1):
+        share = 1 / (k * (0.5 * d - 1 + k))
+        for lane in range(LANES):
+            out[lane] = 1 + q[lane] * share * out[lane]
+    for lane in range(LANES):
+        out[lane] = 1 / out[lane]
 
 
 @njit(cache=True)

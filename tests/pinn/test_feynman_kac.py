@@ -23,7 +23,8 @@ from optsci.pinn import (
     labels,
     random_walks,
 )
-from optsci.pinn._kernels.spheres import killed_share, survival
+from optsci.pinn._kernels.random import LANES
+from optsci.pinn._kernels.spheres import killed_share, survivals
 from walk_problems import DISK, DRIFTING
 
 SADDLE = Poisson(Ball(dim=2), source=4.0, boundary=lambda x: x[0] ** 2 - x[1] ** 2)
@@ -42,11 +43,12 @@ def test_poisson_on_the_disk(method):
 
 
 def test_survival_and_the_killed_green_function_are_bessel_functions():
+    z, out = np.linspace(1e-3, 9.0, LANES), np.empty(LANES)
+    for d in (1, 2, 3, 7):
+        nu = d / 2 - 1
+        survivals(z / np.sqrt(2 * 0.7), 0.7, d, np.empty(LANES), out)
+        np.testing.assert_allclose(out, (z / 2) ** nu / (special.gamma(nu + 1) * special.iv(nu, z)), rtol=1e-12)
     for z in (0.3, 2.0, 9.0):
-        for d in (1, 2, 3, 7):
-            nu = d / 2 - 1
-            expected = (z / 2) ** nu / (special.gamma(nu + 1) * special.iv(nu, z))
-            np.testing.assert_allclose(survival(z, d), expected, rtol=1e-12)
         for s in (0.1, 0.5, 0.9):
             ratio = (special.kv(0, z * s) - special.kv(0, z) * special.iv(0, z * s) / special.iv(0, z)) / -np.log(s)
             np.testing.assert_allclose(killed_share(s, z, 2), ratio, rtol=1e-6)
