@@ -66,6 +66,7 @@ def averages(
     at_starts = np.concatenate(
         [problem.domain.distance(x).numpy(), *(problem.values(name, x).numpy() for name in ("source", "killing"))], 1
     )
+    walker(problem, method)  # kept: threads that all built it at their first unit would compile it several times
     bounds = _bounds(len(starts) * paths, paths)
     work = partial(_run, problem, starts, at_starts, paths, method, seed)
     with _pool(executor) as pool:

@@ -81,6 +81,38 @@ def kernel_spectrum(u: Any, loss: Loss) -> KernelSpectrum:
     return KernelSpectrum(values, len(J) - len(values), stable_rank, values[:1] / values)
 
 
+def function_spectrum(u: Any, loss: Loss, points: Tensor, *, cutoff: float = 1e-4) -> Tensor:
+    r"""Eigenvalues, in decreasing order, of the loss as a quadratic form on functions: those near u, of size 1.
+
+    .. math:: \lambda = \frac{\|J v\|^2}{\frac1n \|V v\|^2}, \qquad V = \frac{\partial u(x_i)}{\partial \theta}
+
+    stationary in v: how much of an error of size 1 (root mean square at the points) the loss sees. The smallest is that
+    of the error it sees least; labels raise it, and the condition number is the first over the last. In parameters the
+    same form has eigenvalues near zero that mean nothing.
+
+    Args:
+        u: a module, (n, d) -> (n, 1).
+        loss: with residuals, of Jacobian J.
+        points: (n, d), spread over the domain.
+        cutoff: functions whose size is below this part of the largest, for a change of parameters of size 1, are left
+            out: the network hardly makes them.
+
+    >>> from optsci.pinn import MLP, Data
+    >>> x = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None]
+    >>> u = MLP(1, [8], 1)
+    >>> values = function_spectrum(u, Data(x, x), x)
+    >>> torch.allclose(values, torch.ones_like(values))
+    True
+    """
+    require_trained(u)
+    _, V = residual_jacobian(u, Data(points, points.new_zeros(len(points), 1)))
+    _, sigma, directions = torch.linalg.svd(V, full_matrices=False)
+    known = sigma > cutoff * sigma[0]
+    basis = directions[known].mT / sigma[known]  # changes of parameters whose functions are orthonormal
+    _, J = residual_jacobian(u, loss)
+    return torch.linalg.svdvals(J @ basis).square()
+
+
 def hessian_extremes(u: Any, loss: Objective, *, steps: int = 100, seed: int = 0) -> Extremes:
     r"""The smallest and largest eigenvalue of the Hessian of a loss in the parameters.
 
@@ -177,35 +209,3 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> t
 
 def _random(size: int, seed: int) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def function_spectrum(u: Any, loss: Loss, points: Tensor, *, cutoff: float = 1e-4) -> Tensor:
-    r"""Eigenvalues, in decreasing order, of the loss as a quadratic form on functions: those near u, of size 1.
-
-    .. math:: \lambda = \frac{\|J v\|^2}{\frac1n \|V v\|^2}, \qquad V = \frac{\partial u(x_i)}{\partial \theta}
-
-    stationary in v: how much of an error of size 1 (root mean square at the points) the loss sees. The smallest is that
-    of the error it sees least; labels raise it, and the condition number is the first over the last. In parameters the
-    same form has eigenvalues near zero that mean nothing.
-
-    Args:
-        u: a module, (n, d) -> (n, 1).
-        loss: with residuals, of Jacobian J.
-        points: (n, d), spread over the domain.
-        cutoff: functions whose size is below this part of the largest, for a change of parameters of size 1, are left
-            out: the network hardly makes them.
-
-    >>> from optsci.pinn import MLP, Data
-    >>> x = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None]
-    >>> u = MLP(1, [8], 1)
-    >>> values = function_spectrum(u, Data(x, x), x)
-    >>> torch.allclose(values, torch.ones_like(values))
-    True
-    """
-    require_trained(u)
-    _, V = residual_jacobian(u, Data(points, points.new_zeros(len(points), 1)))
-    _, sigma, directions = torch.linalg.svd(V, full_matrices=False)
-    known = sigma > cutoff * sigma[0]
-    basis = directions[known].mT / sigma[known]  # changes of parameters whose functions are orthonormal
-    _, J = residual_jacobian(u, loss)
-    return torch.linalg.svdvals(J @ basis).square()

@@ -9,7 +9,6 @@ constant it is.  Both networks have the same size, start, points and optimizer.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from optsci.iteration import solve
 
 from .conditioning import function_spectrum
 from .feynman_kac import Labels, labels
+from .files import write_figures, write_json
 from .gauss_newton import gauss_newton
 from .lbfgs import lbfgs
 from .losses import Boundary, Data, Loss, Residual
@@ -171,14 +171,11 @@ def _write(
         "loss": plot_loss({name: (run.steps, run.losses) for name, run in runs.items()}),
         "spectrum": plot_spectrum({name: run.spectrum(problem, losses[name]) for name, run in runs.items()}),
     }
-    for name, figure in figures.items():
-        figure.savefig(out / f"{name}.png", dpi=120)
+    write_figures(out, figures)
     content = {
         "beta": BETA,
         "labels": str(found),
         "rows": [asdict(row) for row in rows],
         "versions": {package: version(package) for package in ("optsci", "torch", "numba")},
     }
-    part = out / "results.json.part"
-    part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(out / "results.json")
+    write_json(out / "results.json", content)

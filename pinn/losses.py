@@ -31,7 +31,7 @@ from .derivatives import Solution, generator
 from .domain_protocol import points_of
 from .fused import Condition, SumOfSquares, condition, weights_of
 from .networks import MLP
-from .problems import Problem
+from .problems import Problem, finite_values
 
 
 class Term(Protocol):
@@ -172,7 +172,7 @@ def Residual(
     else:
         x = finite_points(points, problem.domain.dim)
         require_inside(problem, x)
-    factor, failed = torch.linalg.cholesky_ex(at_points(problem, "diffusion", x))  # (n, d, d)
+    factor, failed = torch.linalg.cholesky_ex(finite_values(problem, "diffusion", x))  # (n, d, d)
     if failed.any():
         raise ValueError(f"diffusion must be positive definite, is not at the point {x[failed != 0][0].tolist()}")
     return Loss(
@@ -180,9 +180,9 @@ def Residual(
             Rows(
                 x,
                 factor.permute(2, 0, 1).contiguous(),
-                at_points(problem, "drift", x),
-                -at_points(problem, "killing", x),
-                -at_points(problem, "source", x),
+                finite_values(problem, "drift", x),
+                -finite_values(problem, "killing", x),
+                -finite_values(problem, "source", x),
                 weights(weight, x),
             ),
         )
@@ -201,7 +201,7 @@ def Boundary(
         points = problem.sample_boundary(int(points), 0)[0].to(device, dtype)
     x = finite_points(points, problem.domain.dim)
     require_on_boundary(problem, x)
-    return Data(x, at_points(problem, "boundary", x), weight=weight)
+    return Data(x, finite_values(problem, "boundary", x), weight=weight)
 
 
 def Data(points: Any, values: Any, stderr: Any = None, weight: Any = 1.0, *, floor: float = 0.0) -> Loss:
@@ -321,15 +321,6 @@ def column_of(values: Any, name: str, x: Tensor) -> Tensor:
     if y.dim() and y.shape not in ((len(x),), (len(x), 1)):
         raise ValueError(f"{name} must be a number, ({len(x)},) or ({len(x)}, 1), got {tuple(y.shape)}")
     return y.reshape(-1, 1).expand(len(x), 1)
-
-
-def at_points(problem: Problem, name: str, x: Tensor) -> Tensor:
-    """Return a coefficient at points, refusing what is not finite there."""
-    values = problem.values(name, x)
-    finite = values.flatten(1).isfinite().all(1)
-    if not finite.all():
-        raise ValueError(f"{name} is not finite at the point {x[~finite][0].tolist()}")
-    return values
 
 
 def require_inside(problem: Problem, x: Tensor) -> None:

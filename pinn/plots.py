@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .feynman_kac import Labels
-from .problems import Problem
+from .problems import Problem, evaluated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,10 +146,8 @@ def _images(
 
 
 def _values(u: Any, x: Tensor) -> Tensor:
-    """The values of u in double precision; a module gets points like its parameters."""
-    parameter = next(u.parameters(), None) if isinstance(u, torch.nn.Module) else None
-    with torch.no_grad():
-        return u(x if parameter is None else x.to(parameter)).detach().cpu().double()
+    """The values of u in double precision."""
+    return evaluated(u, x).detach().cpu().double()
 
 
 __all__ = ["plot_error", "plot_loss", "plot_solution", "plot_spectrum"]

@@ -166,9 +166,7 @@ class Problem:
             )
         x = self.sample(n, seed)
         exact = as_tensor(self.exact(x), "exact").detach()
-        parameter = next(u.parameters(), None) if isinstance(u, torch.nn.Module) else None
-        with torch.no_grad():
-            value = as_tensor(u(x if parameter is None else x.to(parameter)), "u").to(exact)
+        value = as_tensor(evaluated(u, x), "u").to(exact)
         for name, found in (("exact", exact), ("u", value)):
             if found.shape != (n, 1):
                 raise ValueError(
@@ -236,6 +234,22 @@ def MeanExitTime(
     'a : Hess u / 2 + b . grad u = -f'
     """
     return Problem(domain, drift=drift, diffusion=diffusion, source=1.0, exact=exact, reflecting=reflecting)
+
+
+def evaluated(u: Callable[[Tensor], Any], x: Tensor) -> Any:
+    """Return u at points, without a graph; a module gets them in the precision and on the device of its parameters."""
+    parameter = next(u.parameters(), None) if isinstance(u, torch.nn.Module) else None
+    with torch.no_grad():
+        return u(x if parameter is None else x.to(parameter))
+
+
+def finite_values(problem: Problem, name: str, x: Tensor) -> Tensor:
+    """Return a coefficient at points, refusing what is not finite there."""
+    values = problem.values(name, x)
+    finite = values.flatten(1).isfinite().all(1)
+    if not finite.all():
+        raise ValueError(f"{name} is not finite at the point {x[~finite][0].tolist()}")
+    return values
 
 
 def is_zero(coefficient: Coefficient) -> bool:

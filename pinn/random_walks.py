@@ -180,9 +180,7 @@ def _euler(problem: Problem, method: EulerMaruyama) -> Callable[..., None]:
     functions, numbers, factor, mixes = prepared(problem)
     if method.control is not None:
         functions = {**functions, "control": compiled_function("control", method.control, problem.domain.dim)}
-    names = (*COEFFICIENTS, "control")
-    parts = (functions.get(name, _nothing()) for name in names)
-    varying = tuple(name in functions for name in names)
+    parts, varying = _chosen(functions, (*COEFFICIENTS, "control"))
     shape = problem.domain.dim, mixes, problem.reflecting is not None
     run = euler_kernel(*parts, compiled(problem.domain), varying, *shape)
     constants = numbers["source"], numbers["killing"], numbers["boundary"]
@@ -194,8 +192,7 @@ def _pairs(problem: Problem, method: Correction) -> Callable[..., None]:
     from ._kernels.levels import levels_kernel
 
     functions, numbers, factor, mixes = prepared(problem)
-    parts = (functions.get(name, _nothing()) for name in COEFFICIENTS)
-    varying = tuple(name in functions for name in COEFFICIENTS)
+    parts, varying = _chosen(functions, COEFFICIENTS)
     run = levels_kernel(*parts, compiled(problem.domain), varying, mixes, problem.reflecting is not None)
     constants = numbers["source"], numbers["killing"], numbers["boundary"]
     return partial(run, constants, factor, method.dt, method.steps, _walls(problem).astype(np.float32))
@@ -205,13 +202,16 @@ def _spheres(problem: Problem, method: WalkOnSpheres) -> Callable[..., None]:
     from ._kernels.spheres import spheres_kernel
 
     functions, numbers, factor, _ = prepared(problem)
-    names = ("killing", "source", "boundary")
-    parts = (functions.get(name, _nothing()) for name in names)
-    varying = tuple(name in functions for name in names)
+    parts, varying = _chosen(functions, ("killing", "source", "boundary"))
     run = spheres_kernel(*parts, compiled(problem.domain), varying, problem.domain.dim, problem.reflecting is not None)
     killing = majorant(problem, method) if "killing" in functions else numbers["killing"]
     constants = numbers["source"], killing, numbers["boundary"]
     return partial(run, constants, float(factor[0, 0] ** 2), method.eps, method.steps, _walls(problem))
+
+
+def _chosen(functions: dict[str, Any], names: tuple[str, ...]) -> tuple[list[Any], tuple[bool, ...]]:
+    """The compiled coefficients of these names, anything where they are numbers; and which of them vary."""
+    return [functions.get(name, _nothing()) for name in names], tuple(name in functions for name in names)
 
 
 def majorant(problem: Problem, method: WalkOnSpheres) -> float:

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from .cut_grids import Arms, Grid, GridFunction, Offset, arms, cut_grid, grid_function
-from .problems import Problem, is_zero
+from .problems import Problem, finite_values, is_zero
 
 FEWEST = 4  # intervals along every axis
 REFINEMENTS, REFINED = 6, 1e-9  # steps of iterative refinement, and the largest relative correction of the last
@@ -181,8 +181,4 @@ def _bernoulli(z: np.ndarray) -> np.ndarray:
 
 
 def _values(problem: Problem, name: str, x: np.ndarray) -> np.ndarray:
-    values = problem.values(name, torch.from_numpy(np.ascontiguousarray(x))).numpy()
-    finite = np.isfinite(values).all(tuple(range(1, values.ndim)))
-    if not finite.all():
-        raise ValueError(f"{name} is not finite at the point {x[~finite][0].tolist()}")
-    return values
+    return finite_values(problem, name, torch.from_numpy(np.ascontiguousarray(x))).numpy()

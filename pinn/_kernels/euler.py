@@ -6,9 +6,6 @@ replaced by the next one, until every path is done: stopping earlier would prefe
 Lanes are the last axis, and the loops over them become vector instructions, as long as they read and write few arrays:
 the compiler gives up where it would have to check more than some eight pairs of arrays for overlap.  What is rare, the
 end of a path, is done lane by lane.
-
-What takes a function is not kept in Numba's cache: there it would never be found again, and processes that write many
-versions of it at a time can mix them up.
 """
 
 # mypy: disable-error-code="attr-defined, assignment"
@@ -19,6 +16,7 @@ import functools
 import numpy as np
 from numba import njit
 
+from .boundary import normal_speed, project
 from .lanes import over_lanes
 from .random import FUSED, LANES, exp, log, next_bits_of, normals, seed_lane, unit
 
@@ -74,7 +72,7 @@ def euler_kernel(drift, diffusion, killing, source, boundary, control, distance,
         path, deadline = np.full(LANES, -1), np.full(LANES, NEVER)
         event = np.zeros(LANES, np.uint8)
         eight = event.view(np.uint64)  # lanes at a time, most of them without an event
-        ended, ends = np.zeros(LANES, np.int64), 0
+        ended = np.zeros(LANES, np.int64)
         here = np.zeros((d, 1))
 
         begun, left, now, soonest = 0, count, 0, 0
@@ -126,7 +124,7 @@ def euler_kernel(drift, diffusion, killing, source, boundary, control, distance,
                             if matrix and far[lane] > 0:
                                 for i in range(d):
                                     here[i, 0] = new[i, lane]
-                                reach = root * np.float32(_normal_speed(distance, here, root_of, lane))
+                                reach = root * np.float32(normal_speed(distance, here, root_of, lane))
                             if not far[lane] > 0 or (exit_test == SHIFT and far[lane] <= np.float32(BETA) * reach):
                                 part = 1.0
                             elif exit_test == BRIDGE:
@@ -325,47 +323,3 @@ def _factorise(matrices, out):
                 for k in range(j):
                     value -= out[i, k, lane] * out[j, k, lane]
                 out[i, j, lane] = np.sqrt(value) if i == j else value / out[j, j, lane]
-
-
-@njit
-def gradient(distance, here, out):
-    """The gradient of the distance at one point (d, 1), by central differences."""
-    for i in range(len(here)):
-        place = here[i, 0]
-        h = 6e-6 * max(abs(place), 1.0)
-        here[i, 0] = place + h
-        above = distance(here)[0]
-        here[i, 0] = place - h
-        out[i] = (above - distance(here)[0]) / (2 * h)
-        here[i, 0] = place
-
-
-@njit
-def _normal_speed(distance, here, root_of, lane):
-    """The length of n' sigma, n the gradient of the distance."""
-    d = len(here)
-    normal = np.empty(d)
-    gradient(distance, here, normal)
-    squares = 0.0
-    for j in range(d):
-        one = 0.0
-        for i in range(j, d):
-            one += normal[i] * root_of[i, j, lane]
-        squares += one * one
-    return np.sqrt(squares)
-
-
-@njit
-def project(distance, here):
-    """Move a point (d, 1) to the boundary, along the gradient of the distance."""
-    normal = np.empty(len(here))
-    for _ in range(3):
-        far = distance(here)[0]
-        if abs(far) < 1e-9:
-            return
-        gradient(distance, here, normal)
-        length = 0.0
-        for i in range(len(here)):
-            length += normal[i] * normal[i]
-        for i in range(len(here)):
-            here[i, 0] -= far * normal[i] / max(length, 1e-12)

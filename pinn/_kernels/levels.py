@@ -12,6 +12,7 @@ import functools
 import numpy as np
 from numba import njit
 
+from .boundary import normal_speed, project
 from .euler import (
     BETA,
     BROKEN,
@@ -28,11 +29,9 @@ from .euler import (
     _factorise,
     _mix,
     _near_boundary,
-    _normal_speed,
     _reflect,
     _spread,
     _square_root,
-    project,
 )
 from .random import FUSED, LANES, normals, seed_lane
 
@@ -73,7 +72,7 @@ def levels_kernel(drift, diffusion, killing, source, boundary, distance, functio
                 for i in range(d):
                     here[i, 0] = new[i, lane]
                 if matrix and far[lane] > 0:
-                    reach = root * np.float32(_normal_speed(distance, here, root_of, lane))
+                    reach = root * np.float32(normal_speed(distance, here, root_of, lane))
                     if far[lane] > np.float32(BETA) * reach:
                         continue
                 value[lane] = total[lane] + dt * gain[lane] * discount[lane]

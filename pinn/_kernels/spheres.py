@@ -25,7 +25,8 @@ import functools
 import numpy as np
 from numba import njit
 
-from .euler import BROKEN, CAPPED, DONE, EXCEEDED, NEVER, project
+from .boundary import project
+from .euler import BROKEN, CAPPED, DONE, EXCEEDED, NEVER
 from .lanes import over_lanes
 from .random import LANES, directions, log, next_bits, normals, seed_lane, unit
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from optsci.iteration import Result, solve
 from ..checkpoints import load_checkpoint, save_checkpoint
 from ..conditioning import function_spectrum
 from ..feynman_kac import Labels, labels
+from ..files import write_figures, write_json
 from ..gauss_newton import gauss_newton
 from ..losses import Boundary, Data, Loss, Neumann, Residual
 from ..networks import MLP
@@ -117,7 +117,7 @@ def pinn(
             "versions": {package: version(package) for package in ("optsci", "torch", "numpy", "numba")},
         }
         _write_figures(folder, known, setup, history, spectrum)
-        _write_json(folder / REPORT, report)
+        write_json(folder / REPORT, report)
         wrong = "" if error is None else f"relative error {error:.3%}, "
         typer.echo(f"{folder}: {wrong}loss {report['loss']:.2e}; see {REPORT} and the figures there")
 
@@ -224,7 +224,7 @@ def _begun(folder: Path, settings: dict[str, Any], *, resume: bool) -> dict[str,
         if (folder / CHECKPOINT).exists():
             raise FileExistsError(f"{str(folder)!r} holds a run: give --resume to go on with it, or another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        _write_json(about, settings)
+        write_json(about, settings)
         return history
     if not ((folder / CHECKPOINT).is_file() and about.is_file()):
         raise FileNotFoundError(f"--resume: {str(folder)!r} holds no checkpoint to go on from")
@@ -264,14 +264,4 @@ def _write_figures(
     }
     if problem.exact is not None:
         figures["error"] = plot_error(problem, runs)
-    for name, figure in figures.items():
-        part = folder / f"{name}.part.png"
-        figure.savefig(part, dpi=120)
-        part.replace(folder / f"{name}.png")
-
-
-def _write_json(path: Path, content: Any) -> None:
-    """Write JSON through a temporary file, so that the path never holds half of it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_figures(folder, figures)
