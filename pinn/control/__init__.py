@@ -1,1 +1,14 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
+
+from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, semismooth_newton
+from .solution_maps import EllipticMap, HeatMap, heat_norm
+
+__all__ = [
+    "ControlCost",
+    "EllipticMap",
+    "HeatMap",
+    "SemismoothNewtonState",
+    "SolutionMap",
+    "heat_norm",
+    "semismooth_newton",
+]
