@@ -1,6 +1,6 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
-from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, semismooth_newton
+from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
 from .solution_maps import EllipticMap, HeatMap, heat_norm
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "HeatMap",
     "SemismoothNewtonState",
     "SolutionMap",
+    "control_objective",
     "heat_norm",
     "semismooth_newton",
 ]
