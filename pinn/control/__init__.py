@@ -1,12 +1,17 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
+from .burgers_map import BurgersMap
+from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
 from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
 from .solution_maps import EllipticMap, HeatMap, heat_norm
 
 __all__ = [
+    "BilinearHeatMap",
+    "BurgersMap",
     "ControlCost",
     "EllipticMap",
     "HeatMap",
+    "SemilinearHeatMap",
     "SemismoothNewtonState",
     "SolutionMap",
     "control_objective",

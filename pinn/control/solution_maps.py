@@ -216,8 +216,13 @@ def on_numpy(function: Callable[[np.ndarray], np.ndarray], x: Tensor, size: int,
     Traceback (most recent call last):
     ValueError: u must have the shape (4,), one value a node, got (3,)
     """
+    return torch.from_numpy(np.ascontiguousarray(function(numpy_vector(x, size, name)).reshape(-1))).to(x)
+
+
+def numpy_vector(x: Tensor, size: int, name: str) -> np.ndarray:
+    """Return a vector of this size as an array in double precision."""
     require_vector(x, size, name)
-    return torch.from_numpy(np.ascontiguousarray(function(x.detach().cpu().double().numpy()).reshape(-1))).to(x)
+    return x.detach().cpu().double().numpy()
 
 
 def require_vector(x: Tensor, size: int, name: str) -> None:
