@@ -1,9 +1,30 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
 from .burgers_map import BurgersMap
+from .control_checks import (
+    OperatorPair,
+    derivative_gap,
+    gradient_of,
+    taylor_remainders,
+    taylor_slope,
+    transpose_gap,
+)
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
-from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
-from .solution_maps import EllipticMap, HeatMap, heat_norm
+from .primal_dual_control import (
+    PrimalDualControlState,
+    nonlinear_primal_dual,
+    primal_dual,
+    strong_convexity,
+    tuned_steps,
+)
+from .semismooth_newton import (
+    ControlCost,
+    SemismoothNewtonState,
+    SolutionMap,
+    control_objective,
+    semismooth_newton,
+)
+from .solution_maps import EllipticMap, HeatMap, heat_norm, space_time_points
 
 __all__ = [
     "BilinearHeatMap",
@@ -11,10 +32,22 @@ __all__ = [
     "ControlCost",
     "EllipticMap",
     "HeatMap",
+    "OperatorPair",
+    "PrimalDualControlState",
     "SemilinearHeatMap",
     "SemismoothNewtonState",
     "SolutionMap",
     "control_objective",
+    "derivative_gap",
+    "gradient_of",
     "heat_norm",
+    "nonlinear_primal_dual",
+    "primal_dual",
     "semismooth_newton",
+    "space_time_points",
+    "strong_convexity",
+    "taylor_remainders",
+    "taylor_slope",
+    "transpose_gap",
+    "tuned_steps",
 ]
