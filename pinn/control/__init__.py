@@ -9,7 +9,15 @@ from .control_checks import (
     taylor_slope,
     transpose_gap,
 )
+from .manufactured import (
+    Manufactured,
+    bilinear_parabolic,
+    sparse_elliptic,
+    sparse_parabolic,
+    sparse_target,
+)
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
+from .pinn_solution_map import TrainedEllipticMap, optimality_gap
 from .primal_dual_control import (
     PrimalDualControlState,
     nonlinear_primal_dual,
@@ -32,19 +40,26 @@ __all__ = [
     "ControlCost",
     "EllipticMap",
     "HeatMap",
+    "Manufactured",
     "OperatorPair",
     "PrimalDualControlState",
     "SemilinearHeatMap",
     "SemismoothNewtonState",
     "SolutionMap",
+    "TrainedEllipticMap",
+    "bilinear_parabolic",
     "control_objective",
     "derivative_gap",
     "gradient_of",
     "heat_norm",
     "nonlinear_primal_dual",
+    "optimality_gap",
     "primal_dual",
     "semismooth_newton",
     "space_time_points",
+    "sparse_elliptic",
+    "sparse_parabolic",
+    "sparse_target",
     "strong_convexity",
     "taylor_remainders",
     "taylor_slope",

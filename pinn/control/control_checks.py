@@ -55,8 +55,9 @@ class OperatorPair:
         return Adjoint(self, self.adjoint)
 
     def norm(self, steps: int = 30) -> float:
-        """Return an upper estimate of the largest singular value, at most 1 % above, by Lanczos steps (power iteration
-        that forgets nothing), each with a product of both maps.
+        """Return the largest singular value, or 1 % more, by Lanczos steps.
+
+        They are those of power iteration with nothing forgotten; each takes a product of both maps.
         """
         like = torch.zeros(1, dtype=torch.float64) if self.like is None else self.like
         square = lanczos_bound(lambda v: self.adjoint(self.S(v)), like.new_zeros(self.shape[1]), steps=steps)
@@ -64,8 +65,10 @@ class OperatorPair:
 
 
 def transpose_gap(S: Map, adjoint: Map, u: Tensor, p: Tensor) -> float:
-    r"""Return :math:`|\langle S u, p \rangle - \langle u, S^* p \rangle|` over the mean of
-    :math:`\|S u\| \|p\|` and :math:`\|u\| \|S^* p\|`.
+    r"""Return by how much S and an adjoint fail to be that of each other, for a pair of vectors.
+
+    .. math:: |\langle S u, p \rangle - \langle u, S^* p \rangle|
+              \,\big/\, \tfrac12 (\|S u\| \|p\| + \|u\| \|S^* p\|)
 
     Args:
         S: u -> y.
@@ -117,7 +120,7 @@ def taylor_remainders(J: Map, gradient: Tensor, u: Tensor, v: Tensor, steps: Seq
     return [float((J(u + t * v) - value - t * slope).abs()) for t in steps]
 
 
-def taylor_slope(J: Map, gradient: Tensor, u: Tensor, v: Tensor, steps: Sequence[float] = (0.1, 0.03, 0.01)) -> float:
+def taylor_slope(J: Map, gradient: Tensor, u: Tensor, v: Tensor, steps: Sequence[float] = (0.03, 0.01, 0.003)) -> float:
     """Return the slope of the logarithm of `taylor_remainders` over that of t, by least squares: 2 for a gradient.
 
     >>> x = torch.tensor([1.0], dtype=torch.float64)

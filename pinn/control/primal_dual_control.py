@@ -142,7 +142,9 @@ def nonlinear_primal_dual(
     p0: Any = None,
     pair_tolerance: float = 1e-5,
 ) -> Iterator[PrimalDualControlState]:
-    r"""Minimise :math:`\tfrac12 \|S(u) - y_d\|^2 + \theta(u)`, S nonlinear: two state solves and one adjoint an iteration.
+    r"""Minimise :math:`\tfrac12 \|S(u) - y_d\|^2 + \theta(u)`, S nonlinear.
+
+    An iteration takes two state solves and one of the adjoint.
 
     Arguments are those of `primal_dual`, except
 
