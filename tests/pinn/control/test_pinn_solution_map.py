@@ -27,22 +27,23 @@ def trained(points, seed, width, **options):
 
 def test_a_network_is_near_to_the_state_and_goes_on_from_it():
     grid = EllipticMap(24)
-    S = trained(grid.points, 0, 20, steps=40, tol=1e-3)
-    u = 10 * (2 * math.pi * grid.points).sin().prod(1)
+    S = trained(grid.points, 0, 20, steps=40, tol=2e-3)
+    u = 10 * (math.pi * grid.points).sin().prod(1)
     y = S(u)
-    assert S.residual < 1e-3
-    assert (y - u / (8 * math.pi**2)).norm() < 1e-3 * y.norm()
-    again = optsci.pinn.control.TrainedEllipticMap(S.network, grid.points, steps=1)
+    assert S.residual < 2e-3
+    assert (y - u / (2 * math.pi**2)).norm() < 1e-3 * y.norm()
+    again = TrainedEllipticMap(S.network, grid.points, steps=1)
     again(u)
-    assert again.residual < 1e-3  # one step from a network that is trained
+    assert again.residual < 2e-3  # one step from a network that is trained
     assert torch.equal(S(0 * u), 0 * u)
 
 
 def test_two_networks_are_nearly_transposed():
     grid = EllipticMap(16)
     pair = [trained(grid.points, seed, 14, steps=15, tol=1e-3) for seed in (0, 1)]
-    x, y = grid.points.T
-    assert transpose_gap(*pair, x * (1 - y), (3 * x).cos() * y) < 3e-3
+    u = (math.pi * grid.points).sin().prod(1)
+    p = (grid.points * (1 - grid.points)).prod(1)
+    assert 0 < transpose_gap(*pair, u, p) < 2e-3
 
 
 @pytest.mark.slow
