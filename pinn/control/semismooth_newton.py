@@ -203,7 +203,7 @@ def newton_step(
     """Return d with d = -F outside of ``moves``, and alpha d + H d = -alpha F inside.
 
     >>> newton_step(lambda v: v, torch.ones(2), torch.tensor([True, False]), 1.0)
-    tensor([ 0., -1.])
+    tensor([-0.5000, -1.0000])
     """
     d = torch.where(moves, 0.0, -F)
     if not moves.any():
