@@ -260,7 +260,7 @@ def test_pairs_that_are_not_transposed_are_refused_by_how_much():
 )
 def test_bad_input_is_refused_in_a_sentence(change, message):
     S = EllipticMap(4)
-    arguments = {"y_d": [1.0] * 9, "u0": torch.zeros(9), "pair_tolerance": 1e-5} | change
+    arguments = {"y_d": [1.0] * 9, "u0": torch.zeros(9)} | change
     with pytest.raises(ValueError, match=message):
         primal_dual(S, S.T, ControlCost(1.0), **arguments)
 
@@ -268,3 +268,16 @@ def test_bad_input_is_refused_in_a_sentence(change, message):
 def test_a_cost_without_prox_is_refused():
     with pytest.raises(TypeError, match=r"primal_dual needs theta.prox, but function has none"):
         primal_dual(EllipticMap(4), EllipticMap(4).T, lambda u: 0.0, torch.zeros(9), torch.zeros(9))
+
+
+def test_single_precision_goes_as_far_as_it_can():
+    S = EllipticMap(12)
+    y_d, u0 = sparse_target(S.points), torch.zeros(121)
+    run = optsci.solve(primal_dual(S, S.T, SPARSE, y_d.float(), u0), tol=1e-5).raise_if_failed()
+    assert run.x.dtype == torch.float32
+    exact = reference(S, y_d, SPARSE)
+    assert rms(run.x.double() - exact) < 1e-3 * rms(exact)
+    B, cost = BurgersMap(20), ControlCost(0.1, upper=0.3)
+    u0 = torch.zeros(19)
+    steps = nonlinear_primal_dual(B, lambda p, u, y: B.linearised(u, y).T(p), cost, u0 + 0.3, u0)
+    assert rms(optsci.solve(steps, tol=1e-5).raise_if_failed().x.double() - reference(B, 0.3, cost)) < 1e-4

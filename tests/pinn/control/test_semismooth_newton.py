@@ -7,6 +7,8 @@ import cvxpy as cp
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import optsci
 from optsci.pinn.control import (
@@ -96,6 +98,20 @@ def test_small_alpha_takes_damped_steps_and_arrives():
     run = optsci.solve(steps, tol=1e-10, max_iter=60, track={"step": lambda s: s.step}).raise_if_failed()
     assert min(run.history["step"]) < 1  # full steps alone cycle
     require_optimal(S, y_d, cost, run.x, 1e-12)
+
+
+@given(st.integers(0, 10**6), st.integers(4, 8), st.floats(-6.5, 0.0), st.floats(0.0, 1.2), st.floats(-2.0, 0.5))
+@settings(max_examples=25, deadline=None)
+def test_it_arrives_for_any_target_and_cost(seed, cells, digits, share, width):
+    S = EllipticMap(cells)
+    generator = torch.Generator().manual_seed(seed)
+    y_d = torch.randn(S.shape[0], generator=generator, dtype=torch.float64)
+    size = float(S.T(y_d).abs().max())
+    alpha = 10.0**digits
+    cost = ControlCost(alpha, share * size, -size / alpha * 10.0**width, 0.3 * size / alpha)
+    run = solved(S, y_d, cost, tol=1e-9, max_iter=400)
+    require_optimal(S, y_d, cost, run.x, 1e-8 * size)
+    assert (run.x == 0).all() if share >= 1 else (run.x != 0).any()
 
 
 def slope(errors, ratio=2.0):
