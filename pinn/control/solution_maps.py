@@ -33,6 +33,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from scipy.fft import dstn
+from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from optsci._tensor import require_floating, require_positive
@@ -163,11 +164,14 @@ class HeatMap:
 
     @cached_property
     def _norm(self) -> float:
-        decay = 1 / (1 + self.time_step * self.eigenvalues.min())
-        powers = decay ** np.arange(1, self.steps + 1)
-        first = np.concatenate((powers[::-1], np.zeros(self.steps - 1)))  # Toeplitz: entry (i, j) is powers[i - j]
-        matrix = np.lib.stride_tricks.sliding_window_view(first, self.steps)
-        return float(self.time_step * np.linalg.norm(matrix, 2))
+        growth = (
+            1 + self.time_step * self.eigenvalues.min()
+        )  # the inverse, times dt, has it on and -1 below the diagonal
+        diagonal = np.full(self.steps, growth**2 + 1)
+        diagonal[0] -= 1
+        beside = np.full(self.steps - 1, -growth)
+        least = eigh_tridiagonal(diagonal, beside, eigvals_only=True, select="i", select_range=(0, 0))[0]
+        return float(self.time_step / math.sqrt(least))
 
     def hessian(self, u: Tensor, y: Tensor, p: Tensor) -> Callable[[Tensor], Tensor]:
         """Return v -> S.T(S(v)), the second derivative of half the squared distance of S(u) from a target."""

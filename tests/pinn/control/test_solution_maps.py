@@ -96,6 +96,8 @@ def test_linear_maps_and_their_transposes(cells, steps, dim, final, seed):
         u, p = random(S.shape[1], seed), random(S.shape[0], seed + 1)
         assert transpose_gap(S, S.T, u, p) < 1e-12
         assert torch.equal(S.T.T(u), S(u))
+        left, right = S(u.abs()) @ p.abs(), u.abs() @ S.T(p.abs())  # sums of positive terms
+        assert abs(left - right) <= 1e-12 * left
 
 
 @given(st.integers(0, 99))
