@@ -1,23 +1,38 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
-from .subproblem import InnerSolve, Subproblem, Summable, largest_gradient, root_mean_square, warm_gauss_newton
-
-__all__ = ["InnerSolve", "Subproblem", "Summable", "largest_gradient", "root_mean_square", "warm_gauss_newton"]
 from .burgers_map import BurgersMap
+from .fem_reference import FiniteElements
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
 from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
 from .solution_maps import EllipticMap, HeatMap, heat_norm
+from .source_identification import NeumannFeatures, SourceIdentification, source_fields
+from .source_problem import BoundaryMisfit, SourceProblem, boundary_map, two_sources
+from .subproblem import InnerSolve, Subproblem, Summable, largest_gradient, root_mean_square, warm_gauss_newton
 
 __all__ = [
     "BilinearHeatMap",
+    "BoundaryMisfit",
     "BurgersMap",
     "ControlCost",
     "EllipticMap",
+    "FiniteElements",
     "HeatMap",
+    "InnerSolve",
+    "NeumannFeatures",
     "SemilinearHeatMap",
     "SemismoothNewtonState",
     "SolutionMap",
+    "SourceIdentification",
+    "SourceProblem",
+    "Subproblem",
+    "Summable",
+    "boundary_map",
     "control_objective",
     "heat_norm",
+    "largest_gradient",
+    "root_mean_square",
     "semismooth_newton",
+    "source_fields",
+    "two_sources",
+    "warm_gauss_newton",
 ]
