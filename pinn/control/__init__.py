@@ -3,6 +3,7 @@
 from .burgers_map import BurgersMap
 from .fem_reference import FiniteElements
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
+from .parabolic import HeatControl, heat_fields, heat_reference, heat_subproblem, optimal_control, sparse_heat
 from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
 from .solution_maps import EllipticMap, HeatMap, heat_norm
 from .source_identification import NeumannFeatures, SourceIdentification, source_fields
@@ -16,6 +17,7 @@ __all__ = [
     "ControlCost",
     "EllipticMap",
     "FiniteElements",
+    "HeatControl",
     "HeatMap",
     "InnerSolve",
     "NeumannFeatures",
@@ -28,11 +30,16 @@ __all__ = [
     "Summable",
     "boundary_map",
     "control_objective",
+    "heat_fields",
     "heat_norm",
+    "heat_reference",
+    "heat_subproblem",
     "largest_gradient",
+    "optimal_control",
     "root_mean_square",
     "semismooth_newton",
     "source_fields",
+    "sparse_heat",
     "two_sources",
     "warm_gauss_newton",
 ]

@@ -67,9 +67,9 @@ class SourceProblem:
     >>> problem.normals
     tensor([[-1.,  0.],
             [ 0.,  1.]])
-    >>> SourceProblem([[0.1, 0.5]], [0.1])
+    >>> SourceProblem([[0.25, 0.5]], [0.1])
     Traceback (most recent call last):
-    ValueError: points must lie on the boundary of the unit square, 1 of 1 do not: [0.1, 0.5]
+    ValueError: points must lie on the boundary of the unit square, 1 of 1 do not: [0.25, 0.5]
     """
 
     points: Any
@@ -149,7 +149,7 @@ class SourceProblem:
         """Return the problem of the paper, with exact data at the middles of ``side`` intervals of every side.
 
         >>> SourceProblem.two_sources(side=2).values.round(decimals=4)
-        tensor([-0.6478, -0.6478, -0.8292, -0.8292, -0.6908, -0.7826, -0.6908, -0.7826],
+        tensor([-0.6436, -0.6436, -0.8107, -0.8107, -0.6706, -0.7837, -0.6706, -0.7837],
                dtype=torch.float64)
         """
         if not isinstance(side, Integral) or side < 1:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import optsci
-from optsci.pinn import MLP, Fields, laplacian
+from optsci.pinn import MLP, Equation, Fields, laplacian, residual_jacobian
 from optsci.pinn.control import (
     BoundaryMisfit,
     FiniteElements,
@@ -22,6 +22,7 @@ from optsci.pinn.control import (
     two_sources,
 )
 from optsci.pinn.derivatives import gradient
+from optsci.pinn.parameter_vectors import set_vector
 
 N = 8
 
@@ -70,7 +71,7 @@ def test_the_exact_map_knows_the_symmetries_of_the_square():
 
 
 def test_the_exact_map_obeys_greens_identity():
-    """The integral of p u is that of y d_n p over the boundary, for p = cosh(x_1 - 1/2), which solves -Lap p + p = 0."""
+    """The integral of p u is that of y d_n p over the boundary, for p = cosh(x_1 - 1/2), which is its own Laplacian."""
     x = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
     points = torch.cat([torch.stack(pair, 1) for pair in ((0 * x, x), (0 * x + 1, x), (x, 0 * x), (x, 0 * x + 1))])
     S = boundary_map(points, 2)
@@ -166,6 +167,37 @@ def test_the_network_prox_is_that_of_finite_elements_up_to_the_accuracy_of_the_s
     for found in (trained, f.prox(v, 1e3)):
         assert (found - expected).norm() < 0.02 * expected.norm()
     torch.testing.assert_close(trained, f.prox(v, 1e3))  # the last layers of the trained features
+
+
+def test_the_sum_of_all_squares_bends_the_adjoint_state_where_each_its_own_does_not():
+    """The prox at the truth with exact data is the truth; the last layers that minimise one sum are far from it."""
+    problem, truth, step = problem_of(), two_sources(N), 1e3
+    f = SourceIdentification(problem, source_fields(60, 40), rounds=0)
+    ours = f.prox(truth, step)
+    source = torch.zeros(len(f.x), dtype=torch.float64).index_copy(0, f.cells, truth.flatten())[:, None]
+    inside = torch.zeros(len(f.x), dtype=torch.float64).index_fill(0, f.cells, 1.0)[:, None]
+    both = lambda f: (f.y, f.p)  # noqa: E731
+    weights = len(problem.values) * problem.weights
+    whole = (
+        Equation(f.x, both, lambda x, y, p: y.value - y.laplacian - source + step * inside * p.value)
+        + Equation(f.x_adjoint, both, lambda x, y, p: step * (p.value - p.laplacian))
+        + Equation(
+            problem.points,
+            both,
+            lambda x, y, p: step * ((problem.normals * p.gradient).sum(1) - y.value[:, 0] + problem.values),
+            weights,
+        )
+    )
+    for net in f.networks.values():
+        for of_last_layer in (net.weights[-1], net.biases[-1]):
+            of_last_layer.data.zero_()
+        for hidden in (net.weights[0], net.biases[0]):
+            hidden.requires_grad_(False)
+    r, J = residual_jacobian(f.fields, whole)
+    set_vector(f.fields, -torch.linalg.lstsq(J, r[:, None], rcond=1e-10, driver="gelsd").solution[:, 0])
+    summed = truth - step * f.fields.p(problem.centres).detach().reshape(N, N)
+    assert (ours - truth).norm() < 0.01 * truth.norm()
+    assert (summed - truth).norm() > 0.1 * truth.norm()
 
 
 def test_training_lowers_what_is_left_of_the_equations_and_the_state_is_that_of_the_map():
