@@ -44,7 +44,7 @@ for name, f in halves.items():
 images = {"truth": truth, **{name: run.state.z for name, run in runs.items()}}
 figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
 for axis, (name, image) in zip(axes, images.items(), strict=True):
-    shown = axis.imshow(image.T, origin="lower", extent=(0.25, 0.75, 0.25, 0.75), vmin=-10, vmax=4)
+    shown = axis.imshow(image.T.numpy(), origin="lower", extent=(0.25, 0.75, 0.25, 0.75), vmin=-10, vmax=4)
     axis.set_title(name)
 figure.colorbar(shown, ax=axes, label="u")
 
