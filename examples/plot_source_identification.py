@@ -26,16 +26,16 @@ halves = {
     "networks": SourceIdentification(problem, source_fields(64, 40), rounds=3, inner_steps=3),
 }
 gamma = 1e-4
-g = problem.regulariser(gamma, iterations=60)
+g = problem.regulariser(gamma, iterations=200)
 runs = {}
 for name, f in halves.items():
-    steps = optsci.admm(f, g, torch.zeros_like(truth), rho=10 * gamma)
+    steps = optsci.admm(f, g, torch.zeros_like(truth), rho=2.5 * gamma)
     track = {
         "error": lambda s: (s.z - truth).norm() / truth.norm(),
         "primal": lambda s: s.primal / s.z.norm(),
         "dual": lambda s: s.dual / (s.rho * s.u).norm(),
     }
-    runs[name] = optsci.solve(steps, tol=None, max_iter=150, track=track)
+    runs[name] = optsci.solve(steps, tol=None, max_iter=60, track=track)
     last = {key: values[-1] for key, values in runs[name].history.items()}
     print(f"{name}: error {last['error']:.1%}, primal residual {last['primal']:.0e}, dual {last['dual']:.0e}")
 

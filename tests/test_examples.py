@@ -205,7 +205,7 @@ def test_source_identification(capsys, monkeypatch):
         "plot_source_identification",
         monkeypatch,
         cells=("side=16, cells=16", "side=16, cells=8"),
-        outer=("max_iter=150", "max_iter=60"),
+        outer=("max_iter=60", "max_iter=30"),
     )
     errors = {name: float(run.history["error"][-1]) for name, run in names["runs"].items()}
     assert max(errors.values()) < 0.1

@@ -43,7 +43,7 @@ from ..networks import MLP, cosine, entrywise
 from .source_problem import BoundaryMisfit, SourceProblem
 from .subproblem import InnerSolve, Subproblem
 
-CUT = 1e-10  # singular values below this, relative to the largest, are left out of least squares
+COARSEST = 64  # points along the side of the square for the equation of y, at least
 TINY = 1e-30  # squares of norms that are 0 stay denominators
 
 
@@ -95,7 +95,7 @@ class SourceIdentification:
         inner_steps: Gauss-Newton steps of such a prox.
         adjoint_points: along a side of the grid for the equation of p, which is smooth.
 
-    The equation of y is asked at the middles of (2 n)^2 cells of the square, those of D among them.
+    The equation of y is asked at the middles of the cells, continued over the square, or of parts of large cells.
 
     Attributes:
         misfit: `BoundaryMisfit` of S and P, for the hidden layers as they are.
@@ -127,12 +127,13 @@ class SourceIdentification:
                 raise ValueError(f"{name} must be a whole number and at least {least}, got {count!r}")
         self.problem, self.fields, self.rounds = problem, fields, rounds
         self.networks = {name: last_network(fields, name) for name in ("y", "p")}
-        n = problem.cells
-        if n % 2:
-            raise ValueError(f"problem must have an even number of cells, so that they fit the square, got {n}")
-        self.x, self.x_adjoint = (midpoints(k, problem.points) for k in (2 * n, adjoint_points))
-        along = torch.arange(n // 2, n // 2 + n, device=self.x.device)
-        self.cells = (along[:, None] * 2 * n + along).flatten()  # of x, the middles of the cells of D
+        k = -(-COARSEST // (2 * problem.cells))
+        k += k * problem.cells % 2  # so that lines of the grid bound D
+        count = 2 * problem.cells * k
+        self.x, self.x_adjoint = (midpoints(number, problem.points) for number in (count, adjoint_points))
+        along = torch.arange(count // 2, device=self.x.device)
+        self.inside = ((count // 4 + along)[:, None] * count + count // 4 + along).flatten()  # points of D among x
+        self.cells = ((along // k)[:, None] * problem.cells + along // k).flatten()  # the cells that they belong to
         self.training = Subproblem(problem.centres, fields, self.loss, self.control, inner_steps=inner_steps)
         self.misfit = self.linear_misfit()
 
@@ -152,8 +153,7 @@ class SourceIdentification:
     def state(self, u: Tensor) -> Tensor:
         """Give the last layer of y the solution for a source, (n, n), and return y at the data, (m,)."""
         A = self.of_last_layer("y", self.state_equation(u))
-        source = u.new_zeros(len(self.x)).index_copy(0, self.cells, u.reshape(-1))
-        coefficients = pseudoinverse(A) @ (source / math.sqrt(len(self.x)))
+        coefficients = pseudoinverse(A) @ (self.at_points(u) / math.sqrt(len(self.x)))
         net = self.networks["y"]
         with torch.no_grad():
             net.weights[-1].copy_(coefficients[None, :-1])
@@ -174,8 +174,12 @@ class SourceIdentification:
 
     def state_equation(self, u: Tensor) -> Loss:
         """The mean square of -Lap y + y - u."""
-        source = u.new_zeros(len(self.x)).index_copy(0, self.cells, u.reshape(-1))[:, None]
+        source = self.at_points(u)[:, None]
         return Equation(self.x, lambda f: (f.y,), lambda x, y: y.value - y.laplacian - source)
+
+    def at_points(self, u: Tensor) -> Tensor:
+        """Return the source at the points of the equation of y, 0 outside of D."""
+        return u.new_zeros(len(self.x)).index_copy(0, self.inside, u.reshape(-1)[self.cells])
 
     def adjoint_equation(self, r: Tensor) -> Loss:
         """The mean square of -Lap p + p, and the squares of d_n p - r over the boundary."""
@@ -193,7 +197,9 @@ class SourceIdentification:
         zero = problem.points.new_zeros(problem.cells**2)
         value = Equation(problem.points, lambda f: (f.y,), lambda x, y: y.value, float(m))
         A = self.of_last_layer("y", self.state_equation(zero))
-        S = self.of_last_layer("y", value) @ pseudoinverse(A)[:, self.cells] / math.sqrt(len(self.x))
+        solution = pseudoinverse(A)[:, self.inside] / math.sqrt(len(self.x))
+        of_cells = solution.new_zeros(len(solution), len(zero)).index_add(1, self.cells, solution)
+        S = self.of_last_layer("y", value) @ of_cells
         value = Equation(problem.centres, lambda f: (f.p,), lambda x, p: p.value, float(len(zero)))
         A = self.of_last_layer("p", self.adjoint_equation(zero[:1].expand(m)))
         P = self.of_last_layer("p", value) @ pseudoinverse(A)[:, -m:] * problem.weights.sqrt()
@@ -211,7 +217,7 @@ class SourceIdentification:
 def pseudoinverse(A: Tensor) -> Tensor:
     """Return that of a matrix, without the singular values that rounding decides."""
     U, s, V = torch.linalg.svd(A, full_matrices=False)
-    kept = s > CUT * s[0]
+    kept = s > torch.finfo(s.dtype).eps ** (2 / 3) * s[0]
     return (V[kept].mT / s[kept]) @ U[:, kept].mT
 
 
