@@ -99,7 +99,9 @@ class SourceIdentification:
 
     Attributes:
         misfit: `BoundaryMisfit` of S and P, for the hidden layers as they are.
-        last: how the training of the last prox that trained ended; None before.
+        last: how the training of the last prox that trained ended; None before.  Its ``error`` is the root mean square
+            of what is left of the equations, relative, which does not tend to 0, for u jumps; afterwards a prox is
+            exact for the equations that the hidden layers make, and S and P are as good as `FiniteElements` say.
 
     >>> import optsci
     >>> from optsci.pinn.control import two_sources

@@ -249,6 +249,9 @@ class BoundaryMisfit:
 
     def residual(self, u: Tensor) -> Tensor:
         """Return S u - d, (m,)."""
+        if u.numel() != self.state.shape[1]:
+            n = self.problem.cells
+            raise ValueError(f"u must be ({n}, {n}), a value on every cell, or a vector of them, got {tuple(u.shape)}")
         return self.state @ u.reshape(-1) - self.problem.values
 
     def prox(self, v: Tensor, step: float | Tensor) -> Tensor:

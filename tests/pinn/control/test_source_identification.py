@@ -268,6 +268,8 @@ def test_bad_arguments_are_refused():
         BoundaryMisfit(problem, torch.zeros(3, 3, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"adjoint must be \(64, 64\), from data to cells"):
         BoundaryMisfit(problem, boundary_map(problem.points, N), torch.zeros(3, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"u must be \(8, 8\), a value on every cell, .* got \(8, 7\)"):
+        exact(problem).prox(torch.zeros(8, 7, dtype=torch.float64), 1.0)
     with pytest.raises(ValueError, match="intervals must be a multiple of 16 and of 4"):
         FiniteElements(24).state_map(problem)
     with pytest.raises(ValueError, match="intervals must be a whole number"):
