@@ -274,19 +274,27 @@ class GaussNewtonPotential:
         positive_scalar(self.nu, "nu")
         object.__setattr__(self, "data", nodal(self.data, "data"))
 
-    def state(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return y at the nodes inside, and S'(u), (N - 1, N - 1), for u there."""
+    def bands(self, u: np.ndarray) -> np.ndarray:
+        """Return A(u) for u at the nodes inside, by diagonals, (3, N - 1)."""
+        c = self.nu * (len(u) + 1) ** 2
+        return np.stack((np.full(len(u), -c), 2 * c + u, np.full(len(u), -c)))
+
+    def state(self, u: np.ndarray) -> np.ndarray:
+        """Return y at the nodes inside, for u there."""
         from scipy.linalg import solve_banded
 
-        grid = Grid(len(self.data) - 1)
-        n, c = grid.cells - 1, self.nu * grid.cells**2
-        bands = np.stack((np.full(n, -c), 2 * c + u, np.full(n, -c)))
-        y = solve_banded((1, 1), bands, grid.values(self.source, "source")[1:-1])
-        return y, -solve_banded((1, 1), bands, np.diag(y))
+        source = Grid(len(u) + 1).values(self.source, "source")[1:-1]
+        return solve_banded((1, 1), self.bands(u), source)
+
+    def slope(self, u: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return S'(u), (N - 1, N - 1), for u and its state y at the nodes inside."""
+        from scipy.linalg import solve_banded
+
+        return -solve_banded((1, 1), self.bands(u), np.diag(y))
 
     def __call__(self, u: Tensor) -> Tensor:
         """Return the value, 0-d, of u at all nodes."""
-        y, _ = self.state(u.detach().numpy()[1:-1])
+        y = self.state(u.detach().numpy()[1:-1])
         return u.new_tensor(0.5 * ((y - self.data[1:-1]) ** 2).sum())
 
     def prox(self, v: Tensor, step: float | Tensor) -> Tensor:
@@ -305,19 +313,19 @@ class GaussNewtonPotential:
         def objective(y: np.ndarray, w: np.ndarray) -> float:
             return 0.5 * ((y - wanted) ** 2).sum() + 0.5 * beta * ((w - v) ** 2).sum()
 
-        y, J = self.state(u)
+        y = self.state(u)
         while True:
+            J = self.slope(u, y)
             gradient = J.T @ (y - wanted) + beta * (u - v)
             d = np.linalg.solve(J.T @ J + beta * np.eye(len(u)), gradient)
             yield StateStep(u, float(np.linalg.norm(d)))
             value, length = objective(y, u), 1.0
             while length > 1e-6:
-                trial = u - length * d
-                y, J = self.state(trial)
-                if objective(y, trial) <= value:
+                y = self.state(u - length * d)
+                if objective(y, u - length * d) <= value:
                     break
                 length /= 2
-            u = trial
+            u = u - length * d
 
 
 def nodal(values: Any, name: str) -> np.ndarray:
