@@ -45,7 +45,6 @@ from ..problems import Coefficient
 from .one_dimensional_reference import GaussNewtonPotential
 from .subproblem import Subproblem, largest_gradient, nodes_in, values_at
 
-
 SINES = 12  # that fit the smooth part of the data
 
 

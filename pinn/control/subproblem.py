@@ -179,16 +179,12 @@ class Subproblem:
                 raise TypeError(f"{name} must be a function, got {getattr(self, name)!r}")
         self.nodes = finite_points(self.nodes)
 
-    @property
-    def like(self) -> Tensor:
-        """A tensor of the precision and on the device of controls, of a shape that broadcasts to theirs."""
-        return self.nodes.new_zeros(())
-
     def prox(self, v: Tensor, step: float | Tensor) -> Tensor:
-        """Train, and return the control in the shape of v.
+        """Train, and return the control in the shape of v, and in the precision of the nodes.
 
         Args:
-            v: nodal values, (n, 1), or (n,) as functions of sequences such as `optsci.TotalVariation1D` want them.
+            v: nodal values, (n, 1), or (n,) as functions of sequences such as `optsci.TotalVariation1D` want them.  A
+                start in single precision is promoted, and so is all that the outer iteration makes of it.
             step: positive, 1/rho.
         """
         centre = self._column(v)
@@ -216,7 +212,7 @@ class Subproblem:
         if not isinstance(v, Tensor) or v.shape not in ((n,), (n, 1)):
             found = tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__
             raise ValueError(f"v must be a tensor ({n}, 1) or ({n},) of values at the nodes, got {found}")
-        return as_finite(v, "v", like=self.nodes).detach().reshape(n, 1)
+        return as_finite(v, "v").detach().to(self.nodes).reshape(n, 1)
 
 
 def nodes_in(nodes: Any, domain: Domain) -> Tensor:
@@ -233,6 +229,7 @@ def nodes_in(nodes: Any, domain: Domain) -> Tensor:
 def values_at(given: Any, name: str, x: Tensor) -> Tensor:
     """Return finite values (n, 1) at points (n, d): of a number, of n values, or of a function as of `Problem`."""
     if callable(given):
-        given = np.array(np.broadcast_to(given(x.detach().cpu().double().numpy().T), (len(x),)))
+        coordinates = np.ascontiguousarray(x.detach().cpu().double().numpy().T)
+        given = np.array(np.broadcast_to(given(coordinates), (len(x),)), dtype=float)
         return column_of(torch.from_numpy(given).to(x), name, x)
     return column_of(given, name, x)
