@@ -29,6 +29,7 @@ def test_every_example_is_tested():
         "plot_pruning",
         "plot_quantization",
         "plot_source_identification",
+        "plot_sparse_control",
         "plot_sparse_inverse_covariance",
         "plot_structured_pruning",
         "plot_tv_denoising",
@@ -211,3 +212,14 @@ def test_source_identification(capsys, monkeypatch):
     assert max(errors.values()) < 0.1
     assert abs(errors["networks"] - errors["finite elements"]) < 0.02
     assert "64 data, 64 unknowns" in capsys.readouterr().out
+def test_sparse_control(capsys, monkeypatch):
+    names = run_example("plot_sparse_control", monkeypatch, cells=("cells = 64", "cells = 20"))
+    assert "semismooth Newton converged in" in capsys.readouterr().out
+    counts = {name: run.iterations for name, run in names["runs"].items()}
+    assert counts["tuned, enlarged"] <= counts["tuned"] < 0.4 * counts["sigma = 0.4"]
+    assert all(bound >= error for run in names["runs"].values() for bound, error in bounds_and_errors(run))
+    assert 0.5 < names["zero"] < 0.7
+
+
+def bounds_and_errors(run):
+    return zip(run.history["bound"], run.history["error"], strict=True)

@@ -15,8 +15,9 @@ bound, and 0 elsewhere.  So a Newton step d is -F outside of I, and inside
 .. math:: (\alpha + H_{II}) d_I = -\alpha F_I - (H d)_I \text{ with d outside of I}, \qquad H = q'(u)
 
 by conjugate gradients: H is compact, and few directions differ from :math:`\alpha`.  A step is halved until it lowers
-the least norm of F so far, and if six halvings do not, a proximal gradient step takes its place.  Near a solution no
-step is halved, and the convergence is superlinear; full steps alone would cycle for small :math:`\alpha`.
+the least norm of F so far.  If six halvings do not, the lowest objective is taken among these steps, projected on the
+box, and a proximal gradient step, which alone would converge.  Near a solution no step is halved, and the convergence
+is superlinear; full steps alone would cycle for small :math:`\alpha`.
 
 Sources: M. Hintermüller, K. Ito, K. Kunisch, SIAM J. Optim. 13 (2002) 865; G. Stadler, Comput. Optim. Appl. 44 (2009)
 159 (the l1 term).  The step with fewer unknowns, and the globalisation, are ours.
@@ -121,7 +122,7 @@ class SemismoothNewtonState(NamedTuple):
     residual: Tensor  # ||F(u_k)|| / max(sqrt(n), ||u_k||)
     y: Tensor  # S(u_k)
     q: Tensor  # S'(u_k)^T (y - y_d)
-    step: float  # share of the Newton step that was taken to u_k; 0 for a proximal gradient step
+    step: float  # share of the Newton step that was taken to u_k; 0 where none lowered the norm of F
 
 
 def semismooth_newton(
@@ -182,7 +183,7 @@ def semismooth_newton(
                     break
             else:
                 share = 0.0
-                new, s = _proximal_gradient(S, y_d, cost, cost.box.prox(u, 1.0), s)
+                new, s = _descend(S, y_d, cost, u, d, 4 * s)
                 now = at(new)
 
     return iterate(at(cost.box.prox(u0, 1.0)))
@@ -203,7 +204,7 @@ def newton_step(
     """Return d with d = -F outside of ``moves``, and alpha d + H d = -alpha F inside.
 
     >>> newton_step(lambda v: v, torch.ones(2), torch.tensor([True, False]), 1.0)
-    tensor([ 0., -1.])
+    tensor([-0.5000, -1.0000])
     """
     d = torch.where(moves, 0.0, -F)
     if not moves.any():
@@ -229,16 +230,22 @@ def control_objective(S: Any, y_d: float | Tensor, cost: Any, u: Tensor) -> Tens
     return 0.5 * (S(u) - y_d).square().sum() + cost(u)
 
 
-def _proximal_gradient(S: Any, y_d: Any, cost: ControlCost, u: Tensor, s: float) -> tuple[Tensor, float]:
-    """A step from u that lowers the objective, and its length: s, or shorter."""
-    y = S(u)
-    q, value = derivative(S, u, y).T(y - y_d), control_objective(S, y_d, cost, u)
+def _descend(S: Any, y_d: Any, cost: ControlCost, u: Tensor, d: Tensor, s: float) -> tuple[Tensor, float]:
+    """Return the lowest of projected Newton steps and a proximal gradient step, and the length of the latter."""
+
+    def value(v: Tensor) -> float:
+        return float(control_objective(S, y_d, cost, v))
+
+    start = cost.box.prox(u, 1.0)
+    y = S(start)
+    q, before = derivative(S, start, y).T(y - y_d), value(start)
     while True:
-        new = cost.prox(u - s * q, s)
-        move = (new - u).square().sum()
-        if control_objective(S, y_d, cost, new) <= value - 1e-4 / s * move or not move > 0:
-            return new, s
+        new = cost.prox(start - s * q, s)
+        move = float((new - start).square().sum())
+        if value(new) <= before - 1e-4 / s * move or not move > 0:
+            break
         s = s / 4
+    return min([new, *(cost.box.prox(u + 0.5**k * d, 1.0) for k in range(HALVINGS + 1))], key=value), s
 
 
 def _size(x: Tensor) -> Tensor:
