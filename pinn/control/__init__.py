@@ -1,80 +1,10 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
-from .burgers_map import BurgersMap
-from .fem_reference import FiniteElements
-from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
-from .parabolic import HeatControl, heat_fields, heat_reference, heat_subproblem, optimal_control, sparse_heat
-from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
-from .solution_maps import EllipticMap, HeatMap, heat_norm
-from .source_identification import NeumannFeatures, SourceIdentification, source_fields
-from .source_problem import BoundaryMisfit, SourceProblem, boundary_map, two_sources
-from .subproblem import InnerSolve, Subproblem, Summable, largest_gradient, root_mean_square, warm_gauss_newton
-from .control_checks import (
-    OperatorPair,
-    derivative_gap,
-    gradient_of,
-    taylor_remainders,
-    taylor_slope,
-    transpose_gap,
-)
-from .manufactured import (
-    Manufactured,
-    bilinear_parabolic,
-    sparse_elliptic,
-    sparse_parabolic,
-    sparse_target,
-)
-from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
-from .pinn_solution_map import TrainedEllipticMap, optimality_gap
-from .primal_dual_control import (
-    PrimalDualControlState,
-    nonlinear_primal_dual,
-    primal_dual,
-    strong_convexity,
-    tuned_steps,
-)
-from .semismooth_newton import (
-    ControlCost,
-    SemismoothNewtonState,
-    SolutionMap,
-    control_objective,
-    semismooth_newton,
-)
-from .solution_maps import EllipticMap, HeatMap, heat_norm, space_time_points
-
-__all__ = [
-    "BilinearHeatMap",
-    "BoundaryMisfit",
-    "BurgersMap",
-    "ControlCost",
-    "EllipticMap",
-    "FiniteElements",
-    "HeatControl",
-    "HeatMap",
-    "InnerSolve",
-    "NeumannFeatures",
-    "SemilinearHeatMap",
-    "SemismoothNewtonState",
-    "SolutionMap",
-    "SourceIdentification",
-    "SourceProblem",
-    "Subproblem",
-    "Summable",
-    "boundary_map",
-    "control_objective",
-    "heat_fields",
-    "heat_norm",
-    "heat_reference",
-    "heat_subproblem",
-    "largest_gradient",
-    "optimal_control",
-    "root_mean_square",
-    "semismooth_newton",
-    "source_fields",
-    "sparse_heat",
-    "two_sources",
 from .burgers import BurgersCompromise, BurgersControl
+from .burgers_map import BurgersMap
+from .control_checks import OperatorPair, derivative_gap, gradient_of, taylor_remainders, taylor_slope, transpose_gap
 from .elliptic import EllipticCompromise, EllipticControl
+from .fem_reference import FiniteElements
 from .inverse_potential import (
     InversePotential,
     InversePotentialCompromise,
@@ -82,6 +12,8 @@ from .inverse_potential import (
     potential_data,
     potential_prior,
 )
+from .manufactured import Manufactured, bilinear_parabolic, sparse_elliptic, sparse_parabolic, sparse_target
+from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
 from .one_dimensional_reference import (
     BurgersReference,
     GaussNewtonPotential,
@@ -90,46 +22,73 @@ from .one_dimensional_reference import (
     burgers_reference,
     burgers_state,
 )
+from .parabolic import heat_fields, heat_subproblem, optimal_control
+from .pinn_solution_map import TrainedEllipticMap, optimality_gap
+from .primal_dual_control import (
+    PrimalDualControlState,
+    nonlinear_primal_dual,
+    primal_dual,
+    strong_convexity,
+    tuned_steps,
+)
+from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
+from .solution_maps import EllipticMap, HeatMap, heat_norm, space_time_points
+from .source_identification import NeumannFeatures, SourceIdentification, source_fields
+from .source_problem import BoundaryMisfit, SourceProblem, boundary_map, two_sources
 from .subproblem import InnerSolve, Subproblem, Summable, largest_gradient, root_mean_square, warm_gauss_newton
 
 __all__ = [
+    "BilinearHeatMap",
+    "BoundaryMisfit",
     "BurgersCompromise",
     "BurgersControl",
+    "BurgersMap",
     "BurgersReference",
+    "ControlCost",
     "EllipticCompromise",
     "EllipticControl",
+    "EllipticMap",
+    "FiniteElements",
     "GaussNewtonPotential",
+    "HeatMap",
     "InnerSolve",
     "InversePotential",
     "InversePotentialCompromise",
-    "PotentialData",
-    "Subproblem",
-    "Summable",
-    "burgers_objective",
-    "burgers_reduced",
-    "burgers_reference",
-    "burgers_state",
-    "largest_gradient",
-    "potential_data",
-    "potential_prior",
-    "root_mean_square",
-    "warm_gauss_newton",
     "Manufactured",
+    "NeumannFeatures",
     "OperatorPair",
+    "PotentialData",
     "PrimalDualControlState",
     "SemilinearHeatMap",
     "SemismoothNewtonState",
     "SolutionMap",
+    "SourceIdentification",
+    "SourceProblem",
+    "Subproblem",
+    "Summable",
     "TrainedEllipticMap",
     "bilinear_parabolic",
+    "boundary_map",
+    "burgers_objective",
+    "burgers_reduced",
+    "burgers_reference",
+    "burgers_state",
     "control_objective",
     "derivative_gap",
     "gradient_of",
+    "heat_fields",
     "heat_norm",
+    "heat_subproblem",
+    "largest_gradient",
     "nonlinear_primal_dual",
+    "optimal_control",
     "optimality_gap",
+    "potential_data",
+    "potential_prior",
     "primal_dual",
+    "root_mean_square",
     "semismooth_newton",
+    "source_fields",
     "space_time_points",
     "sparse_elliptic",
     "sparse_parabolic",
@@ -139,4 +98,6 @@ __all__ = [
     "taylor_slope",
     "transpose_gap",
     "tuned_steps",
+    "two_sources",
+    "warm_gauss_newton",
 ]
