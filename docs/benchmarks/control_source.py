@@ -256,8 +256,7 @@ jumps): medians of {len(networks)} seeds, with the range at the end.
 {row("networks", networks)}
 
 The weight gamma by a rule: the largest of {GAMMAS[0]:g}, {GAMMAS[1]:g}, ... with which finite elements fit the data to
-{MISFITS[0.0]:.1%}, which is about what the networks' states are accurate to; with noise, to the noise. It gives
-{gamma:.3g} here and {noisy_gamma:.3g} with 1 % of noise. rho = {RATIO:g} gamma. "misfit": of the source found, with the
+{MISFITS[0.0]:.1%}; with noise, to the noise. It gives {gamma:.3g} here and {noisy_gamma:.3g} with 1 % of noise. rho = {RATIO:g} gamma. "misfit": of the source found, with the
 states of finite elements, relative. "primal" and "dual": ||x - z|| / ||z|| and ||z - z_old|| / ||u||.
 
 ## Other weights, another penalty, noise
@@ -269,7 +268,7 @@ states of finite elements, relative. "primal" and "dual": ||x - z|| / ||z|| and 
 
 The prox of the variation is {TV_STEPS} accelerated dual steps; at the end of these runs it is off by at most
 {max(run.variation for run in runs):.1e}, relative to one of 5000 steps. A run with networks takes
-{slower:.1f} times the processor time of finite elements, nearly all of it in that prox.
+{slower:.1f} times the processor time of one with finite elements, training included.
 
 ## Sparse control of the heat equation
 
