@@ -257,7 +257,8 @@ jumps): medians of {len(networks)} seeds, with the range at the end.
 
 The weight gamma by a rule: the largest of {GAMMAS[0]:g}, {GAMMAS[1]:g}, ... with which finite elements fit the data to
 {MISFITS[0.0]:.1%}; with noise, to the noise. It gives {gamma:.3g} here and {noisy_gamma:.3g} with 1 % of noise. rho =
-{RATIO:g} gamma. "misfit": of the source found, with the states of finite elements, relative. "primal" and "dual": ||x - z|| / ||z|| and ||z - z_old|| / ||u||.
+{RATIO:g} gamma. "misfit": of the source found, with the states of finite elements, relative. "primal"
+and "dual": ||x - z|| / ||z|| and ||z - z_old|| / ||u||.
 
 ## Other weights, another penalty, noise
 
