@@ -7,6 +7,8 @@ r"""A piecewise constant potential found from noisy values of the state, as a fu
 
 .. math:: -\nu y'' + u y = f, \qquad -\nu p'' + u p = y - y_d, \qquad u = v + s\, y\, p, \qquad p(0) = p(1) = 0.
 
+The second equation weighs s, for the accuracy of u is what counts.
+
 Noise in the data is no right side that a network can follow.  Its adjoint is put aside: with :math:`\tilde y` the least
 squares fit of the data by the first sines, and G the Green's function of :math:`-\nu\, d^2/dx^2`,
 
@@ -152,7 +154,7 @@ def InversePotential(
             p = q.value + r
             return -nu * q.laplacian + (v + step * y.value * p) * p - (y.value - smooth)
 
-        return Equation(x, both, state_equation) + Equation(x, both, adjoint_equation)
+        return Equation(x, both, state_equation) + Equation(x, both, adjoint_equation, step)
 
     return Subproblem(x, fields, loss, lambda v, step: v + step * state(x) * (adjoint(x) + r), **inner)
 
