@@ -28,6 +28,7 @@ def test_every_example_is_tested():
         "plot_optimal_transport",
         "plot_pruning",
         "plot_quantization",
+        "plot_sparse_control",
         "plot_sparse_inverse_covariance",
         "plot_structured_pruning",
         "plot_tv_denoising",
@@ -197,3 +198,16 @@ def test_four_holes(capsys, monkeypatch):
     errors = names["errors"]
     assert min(errors["plain", 1], errors["labels", 1]) > 0.3
     assert max(errors["plain", 1000], errors["labels", 1000]) < 0.03
+
+
+def test_sparse_control(capsys, monkeypatch):
+    names = run_example("plot_sparse_control", monkeypatch, cells=("cells = 64", "cells = 20"))
+    assert "semismooth Newton converged in" in capsys.readouterr().out
+    counts = {name: run.iterations for name, run in names["runs"].items()}
+    assert counts["tuned, enlarged"] <= counts["tuned"] < 0.4 * counts["sigma = 0.4"]
+    assert all(bound >= error for run in names["runs"].values() for bound, error in bounds_and_errors(run))
+    assert 0.5 < names["zero"] < 0.7
+
+
+def bounds_and_errors(run):
+    return zip(run.history["bound"], run.history["error"], strict=True)
