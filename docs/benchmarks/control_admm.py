@@ -27,13 +27,15 @@ from optsci.pinn import MLP, BoundaryAnsatz, Interval
 from optsci.pinn.control import (
     BurgersCompromise,
     BurgersControl,
+    BurgersMap,
+    ControlCost,
     GaussNewtonPotential,
     InversePotential,
     InversePotentialCompromise,
     Subproblem,
     Summable,
-    burgers_reduced,
     burgers_reference,
+    control_objective,
     potential_data,
     potential_prior,
 )
@@ -99,7 +101,7 @@ def burgers(kind: str, seed: int) -> Run:
     """Burgers control from one start of the networks."""
     x = torch.linspace(0, 1, NODES, dtype=torch.float64)[:, None]
     fine, coarse = burgers_reference(FINE), burgers_reference(NODES - 1)
-    u, y = (torch.from_numpy(part)[:: FINE // (NODES - 1), None] for part in (fine.u, fine.y))
+    u, y = (part[:: FINE // (NODES - 1)] for part in (fine.u, fine.y))
     state = vanishing(2 * seed)
     if kind == OTA:
         f = BurgersControl(x, state, vanishing(2 * seed + 1), tolerance=Summable(1e-3, floor=1e-6), inner_steps=INNER)
@@ -115,7 +117,8 @@ def burgers(kind: str, seed: int) -> Run:
     seconds = time.process_time() - begin
     with torch.no_grad():
         state_error = relative(state(x), y)
-    objective, best = burgers_reduced(run.state.z)[0], burgers_reduced(coarse.u)[0]
+    S, cost = BurgersMap(NODES - 1), ControlCost(0.1, upper=0.3)
+    objective, best = (control_objective(S, 0.3, cost, v[1:-1, 0]) for v in (run.state.z, coarse.u))
     return Run(
         "Burgers",
         kind,
@@ -124,9 +127,9 @@ def burgers(kind: str, seed: int) -> Run:
         relative(run.x, u),
         relative(run.state.z, u),
         state_error,
-        relative(run.state.z, torch.from_numpy(coarse.u)[:, None]),
-        relative(torch.from_numpy(coarse.u)[:, None], u),
-        objective / best - 1,
+        relative(run.state.z, coarse.u),
+        relative(coarse.u, u),
+        float(objective / best - 1),
         run.residual,
         run.status.name,
         run.iterations,

@@ -1,46 +1,6 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
 from .burgers import BurgersCompromise, BurgersControl
-from .elliptic import EllipticCompromise, EllipticControl
-from .inverse_potential import (
-    InversePotential,
-    InversePotentialCompromise,
-    PotentialData,
-    potential_data,
-    potential_prior,
-)
-from .one_dimensional_reference import (
-    BurgersReference,
-    GaussNewtonPotential,
-    burgers_objective,
-    burgers_reduced,
-    burgers_reference,
-    burgers_state,
-)
-from .subproblem import InnerSolve, Subproblem, Summable, largest_gradient, root_mean_square, warm_gauss_newton
-
-__all__ = [
-    "BurgersCompromise",
-    "BurgersControl",
-    "BurgersReference",
-    "EllipticCompromise",
-    "EllipticControl",
-    "GaussNewtonPotential",
-    "InnerSolve",
-    "InversePotential",
-    "InversePotentialCompromise",
-    "PotentialData",
-    "Subproblem",
-    "Summable",
-    "burgers_objective",
-    "burgers_reduced",
-    "burgers_reference",
-    "burgers_state",
-    "largest_gradient",
-    "potential_data",
-    "potential_prior",
-    "root_mean_square",
-    "warm_gauss_newton",
 from .burgers_map import BurgersMap
 from .control_checks import (
     OperatorPair,
@@ -50,6 +10,14 @@ from .control_checks import (
     taylor_slope,
     transpose_gap,
 )
+from .elliptic import EllipticCompromise, EllipticControl
+from .inverse_potential import (
+    InversePotential,
+    InversePotentialCompromise,
+    PotentialData,
+    potential_data,
+    potential_prior,
+)
 from .manufactured import (
     Manufactured,
     bilinear_parabolic,
@@ -58,6 +26,7 @@ from .manufactured import (
     sparse_target,
 )
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
+from .one_dimensional_reference import BurgersReference, GaussNewtonPotential, burgers_reference
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
 from .primal_dual_control import (
     PrimalDualControlState,
@@ -74,28 +43,46 @@ from .semismooth_newton import (
     semismooth_newton,
 )
 from .solution_maps import EllipticMap, HeatMap, heat_norm, space_time_points
+from .subproblem import InnerSolve, Subproblem, Summable, largest_gradient, root_mean_square, warm_gauss_newton
 
 __all__ = [
     "BilinearHeatMap",
+    "BurgersCompromise",
+    "BurgersControl",
     "BurgersMap",
+    "BurgersReference",
     "ControlCost",
+    "EllipticCompromise",
+    "EllipticControl",
     "EllipticMap",
+    "GaussNewtonPotential",
     "HeatMap",
+    "InnerSolve",
+    "InversePotential",
+    "InversePotentialCompromise",
     "Manufactured",
     "OperatorPair",
+    "PotentialData",
     "PrimalDualControlState",
     "SemilinearHeatMap",
     "SemismoothNewtonState",
     "SolutionMap",
+    "Subproblem",
+    "Summable",
     "TrainedEllipticMap",
     "bilinear_parabolic",
+    "burgers_reference",
     "control_objective",
     "derivative_gap",
     "gradient_of",
     "heat_norm",
+    "largest_gradient",
     "nonlinear_primal_dual",
     "optimality_gap",
+    "potential_data",
+    "potential_prior",
     "primal_dual",
+    "root_mean_square",
     "semismooth_newton",
     "space_time_points",
     "sparse_elliptic",
@@ -106,4 +93,5 @@ __all__ = [
     "taylor_slope",
     "transpose_gap",
     "tuned_steps",
+    "warm_gauss_newton",
 ]
