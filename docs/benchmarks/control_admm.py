@@ -46,7 +46,7 @@ KEPT = HERE / "control_admm.json"
 SEEDS = (0, 1, 2)
 UNIT, NODES, WIDTHS, INNER = Interval(0.0, 1.0), 101, (20, 20), 30
 BURGERS_RHO, BURGERS_OUTER, FINE = 0.1, 30, 6400
-NOISE, GAMMAS, POTENTIAL_RHO, RELAXATION, POTENTIAL_OUTER = 0.005, (1e-3, 1e-4), 0.005, 1.6, 60
+NOISE, GAMMAS, POTENTIAL_RHO, RELAXATION, POTENTIAL_OUTER = 0.005, (1e-3,), 0.005, 1.6, 40
 OTA, ATO = "optimise, then approximate", "approximate, then optimise"
 
 
@@ -104,7 +104,7 @@ def burgers(kind: str, seed: int) -> Run:
     u, y = (part[:: FINE // (NODES - 1)] for part in (fine.u, fine.y))
     state = vanishing(2 * seed)
     if kind == OTA:
-        f = BurgersControl(x, state, vanishing(2 * seed + 1), tolerance=Summable(1e-3, floor=1e-6), inner_steps=INNER)
+        f = BurgersControl(x, state, vanishing(2 * seed + 1), tolerance=Summable(2e-2, delta=1.0), inner_steps=INNER)
     else:
         f = BurgersCompromise(x, state, network(2 * seed + 1), tolerance=Summable(1e-4, floor=1e-7), inner_steps=INNER)
     watch, begin = Watch(f), time.process_time()
@@ -150,15 +150,13 @@ def potential(kind: str, gamma: float, seed: int) -> Run:
     exact = optsci.solve(optsci.admm(reference, g, start, **begun), tol=1e-7, max_iter=2000).raise_if_failed().state.z
     state = vanishing(2 * seed)
     if kind == OTA:
-        f = InversePotential(
-            x, data, state, vanishing(2 * seed + 1, 0.05), tolerance=Summable(1e-2, floor=1e-5), inner_steps=INNER
-        )
+        f = InversePotential(x, data, state, vanishing(2 * seed + 1, 0.05), tolerance=Summable(0.5), inner_steps=INNER)
     else:
         f = InversePotentialCompromise(
             x, data, state, network(2 * seed + 1), tolerance=Summable(1e-4, floor=1e-7), inner_steps=INNER
         )
     watch, begin = Watch(f), time.process_time()
-    run = optsci.solve(optsci.admm(f, g, start, **begun), tol=1e-5, max_iter=POTENTIAL_OUTER, callback=watch)
+    run = optsci.solve(optsci.admm(f, g, start, **begun), tol=1e-4, max_iter=POTENTIAL_OUTER, callback=watch)
     seconds = time.process_time() - begin
     z = run.state.z
     return Run(
@@ -237,7 +235,8 @@ at most {INNER} steps a prox. Medians over {len({run.seed for run in runs})} see
 the worst in brackets. "{OTA}" solves the optimality system, "{ATO}" minimises one sum of mean squares. u is the control
 of the networks, z its copy that obeys the constraints exactly. "inner": steps of training in all. "met": proxes as
 accurate as the rule of inexactness asks for; where they are not, the outer iteration is as accurate as its inner
-solves, whatever its residual.
+solves, whatever its residual. The rules are 0.02 / k^2 for Burgers and 0.5 / k^1.5 for the potential, of the root of
+the mean square of the equations, and 1e-4 / k^1.5 of the largest entry of the gradient for the compromises.
 
 ## Control of Burgers' equation
 

@@ -118,14 +118,14 @@ def test_the_prox_is_that_of_finite_differences():
 
 
 def test_admm_tends_to_the_reference():
-    x = nodes(41)
-    exact = reference(6400).u[::160]
-    f = BurgersControl(x, *nets(), tolerance=Summable(1e-2, floor=1e-6), inner_steps=10)
+    x = nodes(33)
+    exact = reference(6400).u[::200]
+    f = BurgersControl(x, *nets(8), tolerance=Summable(1e-2, floor=1e-6), inner_steps=8)
     run = optsci.solve(optsci.admm(f, Box(-9.0, 0.3), torch.zeros_like(x), rho=0.1), max_iter=10, tol=1e-6)
-    assert (run.state.z - exact).norm() <= 2e-3 * exact.norm()
+    assert (run.state.z - exact).norm() <= 5e-3 * exact.norm()
     assert run.state.z.max() == 0.3
-    S, cost = BurgersMap(40), ControlCost(0.1, upper=0.3)  # the objective with the true state of the control
-    objective, least = (control_objective(S, 0.3, cost, u[1:-1, 0]) for u in (run.state.z, reference(40).u))
+    S, cost = BurgersMap(32), ControlCost(0.1, upper=0.3)  # the objective with the true state of the control
+    objective, least = (control_objective(S, 0.3, cost, u[1:-1, 0]) for u in (run.state.z, reference(32).u))
     assert float(objective) == pytest.approx(float(least), rel=1e-4)
 
 
@@ -134,11 +134,12 @@ def test_admm_tends_to_the_reference():
 def test_optimise_then_approximate_is_as_accurate_as_published(seed):
     x = nodes(101)
     exact = reference(6400).u[::64]
-    f = BurgersControl(x, *nets(20, seed), tolerance=Summable(1e-3, floor=1e-6), inner_steps=30)
+    f = BurgersControl(x, *nets(20, seed), tolerance=Summable(2e-2, delta=1.0), inner_steps=30)
     run = optsci.solve(optsci.admm(f, Box(-math.inf, 0.3), torch.zeros_like(x), rho=0.1), max_iter=30, tol=1e-6)
     assert (run.x - exact).norm() <= 6.3e-5 * exact.norm()
 
 
+@pytest.mark.slow
 def test_the_compromise_is_one():
     """Its rows vanish nowhere at the solution: per cents of error are left, however long it trains."""
     x = nodes(41)

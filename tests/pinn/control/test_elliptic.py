@@ -20,10 +20,10 @@ def wave(x):
     return (math.pi * x).sin().prod(1, keepdim=True)
 
 
-def posed(domain, nodes, make=EllipticControl, width=12, target=None, **options):
+def posed(domain, nodes, make=EllipticControl, width=12, target=None, alpha=ALPHA, **options):
     y = BoundaryAnsatz(MLP(domain.dim, [width], seed=1, box=domain), 0.0, domain.vanishing)
     wanted = wave(nodes) if target is None else target
-    return make(domain, nodes, y, MLP(domain.dim, [width], seed=2, box=domain), target=wanted, alpha=ALPHA, **options)
+    return make(domain, nodes, y, MLP(domain.dim, [width], seed=2, box=domain), target=wanted, alpha=alpha, **options)
 
 
 @pytest.mark.parametrize("domain", [Interval(0.0, 1.0), UnitSquare()], ids=["interval", "square"])
@@ -47,13 +47,19 @@ def test_other_domains_will_do():
     assert f.prox(torch.zeros(40, 1, dtype=torch.float64), 1e6).abs().max() <= 1e-2
 
 
-def test_the_compromise_is_not_the_prox():
-    domain, step = Interval(0.0, 1.0), 50.0
-    x = domain.sample(60, seed=0)
-    c = (1 / math.pi**2 + 2 / step) / (ALPHA + 1 / math.pi**4 + 1 / step)
-    f = posed(domain, x, EllipticCompromise, tolerance=Summable(1e-6), inner_steps=100)
-    u = f.prox(2 * wave(x), step)
-    assert (u - c * wave(x)).norm() >= 0.1 * (c * wave(x)).norm()
+def test_the_compromise_is_the_minimum_of_its_rows_and_not_the_prox():
+    """On (0, 3), with w = sin(pi x / 3), u = c w and y = d w: a quadratic function of c and d."""
+    domain, alpha, step, lam = Interval(0.0, 3.0), 1.0, 1.0, (math.pi / 3) ** 2
+    x = domain.sample(40, seed=0)
+    w = (math.pi / 3 * x).sin()
+    weight = alpha + 1 / step
+    rows = torch.tensor([[1 + weight, -lam], [-lam, lam**2 + 1]], dtype=torch.float64)
+    compromise, _ = torch.linalg.solve(rows, torch.tensor([-weight * 2 / (1 + step * alpha), 1.0], dtype=torch.float64))
+    exact = (1 / lam - 2 / step) / (alpha + 1 / lam**2 + 1 / step)
+    f = posed(domain, x, EllipticCompromise, target=w, alpha=alpha, tolerance=Summable(1e-4), inner_steps=60)
+    u = f.prox(-2 * w, step)
+    assert abs(compromise - exact) >= 0.5 * abs(exact)
+    assert (u - compromise * w).norm() <= 0.1 * abs(compromise - exact) * w.norm()
 
 
 def y_d(x):
