@@ -102,7 +102,7 @@ def BurgersCompromise(
     """The same by one sum of mean squares of the equation, the data and the centre; arguments as of `BurgersControl`.
 
     For problems without a known adjoint, and to compare: where the equation is only penalised, y is not the state of u.
-    The measure of error is the largest entry of the gradient.
+    The measure of error is the largest entry of the gradient.  On few nodes see `EllipticCompromise`.
 
     Args:
         nodes: (n, 1).

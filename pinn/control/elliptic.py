@@ -110,7 +110,8 @@ def EllipticCompromise(
 ) -> Subproblem:
     """The same by one sum of mean squares of the equation, the data and the centre; see `EllipticControl`.
 
-    The measure of error is the largest entry of the gradient.
+    The measure of error is the largest entry of the gradient.  The loss is not zero at its minimum: take several times
+    more nodes than parameters, or the networks will follow all equations at the nodes and none between them.
 
     Args:
         domain: as of `EllipticControl`.

@@ -171,7 +171,7 @@ def InversePotentialCompromise(
 ) -> Subproblem:
     """The same by one sum of mean squares of the equation, the data and the centre; see `InversePotential`.
 
-    The measure of error is the largest entry of the gradient.
+    The measure of error is the largest entry of the gradient.  On few nodes see `EllipticCompromise`.
 
     Args:
         nodes: (n, 1).

@@ -50,13 +50,13 @@ def test_other_domains_will_do():
 def test_the_compromise_is_the_minimum_of_its_rows_and_not_the_prox():
     """On (0, 3), with w = sin(pi x / 3), u = c w and y = d w: a quadratic function of c and d."""
     domain, alpha, step, lam = Interval(0.0, 3.0), 1.0, 1.0, (math.pi / 3) ** 2
-    x = domain.sample(40, seed=0)
+    x = 3 * (torch.arange(200, dtype=torch.float64)[:, None] + 0.5) / 200  # many more than parameters
     w = (math.pi / 3 * x).sin()
     weight = alpha + 1 / step
     rows = torch.tensor([[1 + weight, -lam], [-lam, lam**2 + 1]], dtype=torch.float64)
     compromise, _ = torch.linalg.solve(rows, torch.tensor([-weight * 2 / (1 + step * alpha), 1.0], dtype=torch.float64))
     exact = (1 / lam - 2 / step) / (alpha + 1 / lam**2 + 1 / step)
-    f = posed(domain, x, EllipticCompromise, target=w, alpha=alpha, tolerance=Summable(1e-4), inner_steps=60)
+    f = posed(domain, x, EllipticCompromise, target=w, alpha=alpha, width=5, tolerance=Summable(1e-4), inner_steps=60)
     u = f.prox(-2 * w, step)
     assert abs(compromise - exact) >= 0.5 * abs(exact)
     assert (u - compromise * w).norm() <= 0.1 * abs(compromise - exact) * w.norm()
