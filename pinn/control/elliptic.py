@@ -68,7 +68,7 @@ def EllipticControl(
     >>> domain = UnitSquare()
     >>> x = domain.sample(50, seed=0)
     >>> y = BoundaryAnsatz(MLP(2, [8], 1), 0.0, domain.vanishing)
-    >>> f = EllipticControl(domain, x, y, MLP(2, [8], 1), target=1.0, alpha=1e-3)
+    >>> f = EllipticControl(domain, x, y, MLP(2, [8], 1), target=1.0, alpha=1e-3, inner_steps=9)
     >>> u = solve(admm(f, 1e-2 * L1() + Box(-1, 1), torch.zeros_like(x[:, :1]), rho=1e-2), max_iter=2).state.z
     >>> u.shape, bool(u.abs().max() <= 1)
     (torch.Size([50, 1]), True)

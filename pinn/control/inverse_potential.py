@@ -134,7 +134,7 @@ def InversePotential(
     >>> from optsci.pinn import MLP, BoundaryAnsatz
     >>> measured = potential_data(20)
     >>> y, p = (BoundaryAnsatz(MLP(1, [8], seed=i), 0.0, Interval(0.0, 1.0).vanishing) for i in range(2))
-    >>> f = InversePotential(measured.nodes, measured.data, y, p)
+    >>> f = InversePotential(measured.nodes, measured.data, y, p, inner_steps=9)
     >>> start = torch.full_like(measured.data, 0.5)
     >>> bool(solve(admm(f, potential_prior(), start, rho=0.1), max_iter=2).state.z.min() >= 0.1)
     True
