@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "plot_admm_pinn",
         "plot_batched_lasso",
         "plot_committor",
         "plot_conditioning",
@@ -225,3 +226,12 @@ def test_sparse_control(capsys, monkeypatch):
 
 def bounds_and_errors(run):
     return zip(run.history["bound"], run.history["error"], strict=True)
+
+
+def test_admm_pinn(capsys, monkeypatch):
+    sizes = ("nodes, widths, iterations = 101, (20, 20), 30", "nodes, widths, iterations = 26, (8, 8), 7")
+    names = run_example("plot_admm_pinn", monkeypatch, sizes=sizes, steps=("inner_steps=30", "inner_steps=8"))
+    assert names["error"] < 2e-2
+    assert 0 <= names["excess"] < 1e-3
+    assert names["u"].max() == 0.3
+    assert "last training" in capsys.readouterr().out

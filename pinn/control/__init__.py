@@ -5,6 +5,15 @@ from .burgers_map import BurgersMap
 from .control_checks import OperatorPair, derivative_gap, gradient_of, taylor_remainders, taylor_slope, transpose_gap
 from .elliptic import EllipticCompromise, EllipticControl
 from .fem_reference import FiniteElements
+from .control_checks import (
+    OperatorPair,
+    derivative_gap,
+    gradient_of,
+    taylor_remainders,
+    taylor_slope,
+    transpose_gap,
+)
+from .elliptic import EllipticCompromise, EllipticControl
 from .inverse_potential import (
     InversePotential,
     InversePotentialCompromise,
@@ -23,6 +32,15 @@ from .one_dimensional_reference import (
     burgers_state,
 )
 from .parabolic import heat_fields, heat_subproblem, optimal_control
+from .manufactured import (
+    Manufactured,
+    bilinear_parabolic,
+    sparse_elliptic,
+    sparse_parabolic,
+    sparse_target,
+)
+from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
+from .one_dimensional_reference import BurgersReference, GaussNewtonPotential, burgers_reference
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
 from .primal_dual_control import (
     PrimalDualControlState,
@@ -73,6 +91,7 @@ __all__ = [
     "burgers_reduced",
     "burgers_reference",
     "burgers_state",
+    "burgers_reference",
     "control_objective",
     "derivative_gap",
     "gradient_of",
