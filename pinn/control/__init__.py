@@ -1,1 +1,30 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
+
+from .interface_ansatz import DiscontinuityCapturing, InterfaceAnsatz
+from .interface_control import (
+    DistributedControl,
+    FluxControl,
+    Transmission,
+)
+from .interface_problems import circle_control, circle_flux_control, flower_control, heat_control, moving_circle
+from .interface_reference import FittedSolution, fitted_finite_elements
+from .interfaces import Interface, Sides, collar, level_interface
+
+__all__ = [
+    "DiscontinuityCapturing",
+    "DistributedControl",
+    "FittedSolution",
+    "FluxControl",
+    "Interface",
+    "InterfaceAnsatz",
+    "Sides",
+    "Transmission",
+    "circle_control",
+    "circle_flux_control",
+    "collar",
+    "fitted_finite_elements",
+    "flower_control",
+    "heat_control",
+    "level_interface",
+    "moving_circle",
+]
