@@ -23,6 +23,7 @@ from .domain_algebra import Composition, Operation, difference, intersection, un
 from .domain_protocol import Domain, compiled
 from .domains import Box, HalfSpace, Interval, UnitSquare
 from .energies import Energy, double_well, harmonic, mueller_brown
+from .equations import Coupled, Equation, Field, Fields
 from .features import FourierFeatures, PeriodicFeatures
 from .feynman_kac import Labels, labels
 from .gauss_newton import GaussNewtonState, gauss_newton
@@ -56,13 +57,17 @@ __all__ = [
     "Committor",
     "Complement",
     "Composition",
+    "Coupled",
     "Data",
     "Domain",
     "EachStep",
     "Energy",
+    "Equation",
     "EulerMaruyama",
     "Exit",
     "Extremes",
+    "Field",
+    "Fields",
     "FourierFeatures",
     "GaussNewtonState",
     "GridFunction",

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from .ansatz import BoundaryAnsatz, jet_of
-from .derivatives import has_jet, jet, start
+from .derivatives import Jet, has_jet, start
 from .networks import MLP, Activation, Derivatives, require_coordinates
 
 PART = 2**17  # entries of a stack that a processor works on at once: 512 points for 64 units and two slopes
@@ -117,28 +117,49 @@ class SumOfSquares(torch.autograd.Function):
 
 
 def condition(
-    u: Any, points: Tensor, sigma: Tensor, drift: Tensor | None, zeroth: Tensor, target: Tensor, weight: Tensor
+    u: Any,
+    points: Tensor,
+    sigma: Tensor,
+    drift: Tensor | None,
+    zeroth: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    factor: Tensor | None = None,
 ) -> tuple[MLP, Condition] | None:
-    """Return the network in u and the condition on it, or None where u is no `MLP` with fixed functions around it."""
+    """Return the network in u and the condition on it, or None where u is no `MLP` with fixed functions around it.
+
+    The condition is that of `optsci.pinn.losses.Rows`; ``factor``, (n, 1), multiplies its term of second order.
+    """
     if not has_jet(u):
         return None
     net = u.net if type(u) is BoundaryAnsatz else u
     stages = list(net) if type(net) is nn.Sequential else [net]
     if not stages or type(network := stages.pop()) is not MLP or len(network.biases[-1]) != 1 or not has_jet(net):
         return None
-    features = nn.Sequential(*stages)
     x = start(points, sigma, torch.zeros_like(points) if drift is None else drift)
-    of, second = jet(features, x), None
+    of, second = jet_with_factor(nn.Sequential(*stages), x, factor), factor
     along = of.second
     if type(u) is BoundaryAnsatz:
-        g, D = jet_of(u.lift, x), jet_of(u.distance, x)
-        second, along = D.value, D.value * of.second + (D.slopes * of.slopes).sum(0)
+        g, D = jet_with_factor(u.lift, x, factor), jet_with_factor(u.distance, x, factor)
+        crossed = (D.slopes * of.slopes).sum(0)
+        second = D.value if factor is None else factor * D.value
+        along = D.value * of.second + (crossed if factor is None else factor * crossed)
         target = target - zeroth * g.value - (0 if drift is None else g.second)
         zeroth = zeroth * D.value + (0 if drift is None else D.second)
     tangents = of.slopes[:0] if drift is None else torch.cat((along[None], of.slopes))
     found = Condition(of.value, tangents, second, zeroth, target, weight)
     fixed = not any(part is not None and part.requires_grad for part in found)
     return (network, found) if fixed and all(isinstance(p, nn.Parameter) for p in weights_of(network)) else None
+
+
+def jet_with_factor(f: Any, of: Jet, factor: Tensor | None) -> Jet:
+    """Return the jet of f where the term of second order counts ``factor`` times, that of first order once."""
+    if factor is None:
+        return jet_of(f, of)
+    zero = torch.zeros_like(of.second)
+    found = jet_of(f, of._replace(second=zero))
+    first = jet_of(f, Jet(of.value, of.second[None], zero)).slopes[0]
+    return found._replace(second=factor * found.second + first)
 
 
 def weights_of(network: MLP) -> list[Tensor]:

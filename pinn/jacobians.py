@@ -3,7 +3,8 @@ r"""Jacobians of the residuals of a loss in the parameters of u: what Gauss-Newt
 .. math:: J = \partial r / \partial \theta, \qquad \nabla_\theta \sum_i r_i^2 = 2 J^\top r
 
 Rows of `Rows` on an `MLP`, alone or inside of `BoundaryAnsatz` or behind features, are written out
-(`optsci.pinn.fused`); all others are found by automatic differentiation of the residuals.
+(`optsci.pinn.fused`), and so are those of `Coupled` equations of such functions, by the chain rule; all others are
+found by automatic differentiation of the residuals.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from optsci.linalg import lanczos_bound
 
+from .equations import Coupled
 from .fused import residuals_and_jacobian, weights_of
 from .losses import Loss, Rows, Term
 
@@ -59,10 +61,34 @@ def require_terms(loss: Any) -> None:
 
 def jacobian_of_term(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
     """Return the residuals of a term, and their Jacobian."""
-    found = term.on_network(u) if isinstance(term, Rows) else None
-    if found is not None and list(map(id, weights_of(found[0]))) == list(map(id, parameters(u))):
-        return residuals_and_jacobian(*found)
+    if isinstance(term, Rows):
+        found = term.on_network(u)
+        if found is not None and list(map(id, weights_of(found[0]))) == list(map(id, parameters(u))):
+            return residuals_and_jacobian(*found)
+    if isinstance(term, Coupled) and (parts := jacobian_of_equation(u, term)) is not None:
+        return parts
     return jacobian_by_autograd(u, term)
+
+
+def jacobian_of_equation(u: nn.Module, term: Coupled) -> tuple[Tensor, Tensor] | None:
+    """Return them by the chain rule, or None where a function in the equation is no `MLP` with formulas around it."""
+    linear = term.linearised(u)
+    if linear is None:
+        return None
+    trained, end = {}, 0
+    for p in parameters(u):
+        trained[id(p)] = slice(end, end := end + p.numel())
+    residuals, conditions = linear
+    jacobian = residuals.new_zeros(len(residuals), end)
+    for network, condition in conditions:
+        weights = weights_of(network)
+        if any(p.requires_grad and id(p) not in trained for p in weights):
+            raise ValueError("fields must be functions whose parameters are those of u, one of them is not part of u")
+        _, found = residuals_and_jacobian(network, condition)
+        for p, columns in zip(weights, found.split([p.numel() for p in weights], 1), strict=True):
+            if id(p) in trained:
+                jacobian[:, trained[id(p)]] += columns
+    return residuals, jacobian
 
 
 def jacobian_by_autograd(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
