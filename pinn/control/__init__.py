@@ -4,9 +4,23 @@ from .interface_ansatz import DiscontinuityCapturing, InterfaceAnsatz
 from .interface_control import (
     DistributedControl,
     FluxControl,
+    Points,
     Transmission,
+    adjoint,
+    optimality,
+    points,
+    soft_constraints,
+    state,
 )
-from .interface_problems import circle_control, circle_flux_control, flower_control, heat_control, moving_circle
+from .interface_problems import (
+    Known,
+    circle_control,
+    circle_flux_control,
+    flower_control,
+    heat_control,
+    moving_circle,
+    square_bubble,
+)
 from .interface_reference import FittedSolution, fitted_finite_elements
 from .interfaces import Interface, Sides, collar, level_interface
 
@@ -17,8 +31,11 @@ __all__ = [
     "FluxControl",
     "Interface",
     "InterfaceAnsatz",
+    "Known",
+    "Points",
     "Sides",
     "Transmission",
+    "adjoint",
     "circle_control",
     "circle_flux_control",
     "collar",
@@ -27,4 +44,9 @@ __all__ = [
     "heat_control",
     "level_interface",
     "moving_circle",
+    "optimality",
+    "points",
+    "soft_constraints",
+    "square_bubble",
+    "state",
 ]

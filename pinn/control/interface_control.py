@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from optsci._tensor import as_scalar
 
 from ..ansatz import column
-from ..coupled import Equation, Field
+from ..equations import Equation, Field
 from ..derivatives import Solution
 from ..losses import Loss
 from .interface_ansatz import InterfaceAnsatz
@@ -187,9 +187,7 @@ def points(interface: Interface, n: int, on: int, seed: int) -> Points:
     return Points(*where, *interface.on_interface(on, seed + 1), interface.on_boundary(on, seed + 2))
 
 
-def optimality(
-    problem: Problem, where: Points, *, flux_weight: float = 1.0, adjoint_weight: float = 1.0
-) -> Loss:
+def optimality(problem: Problem, where: Points, *, flux_weight: float = 1.0, adjoint_weight: float = 1.0) -> Loss:
     r"""Return the optimality system of a control problem as a loss of ``Fields(y=…, p=…)``.
 
     The mean squares over the domain, and over the interface, of
@@ -243,7 +241,9 @@ def optimality(
     )
 
 
-def soft_constraints(problem: Problem, where: Points, *, boundary_weight: float = 1.0, jump_weight: float = 1.0) -> Loss:
+def soft_constraints(
+    problem: Problem, where: Points, *, boundary_weight: float = 1.0, jump_weight: float = 1.0
+) -> Loss:
     """Return boundary values and jumps of the values as a loss of ``Fields(y=…, p=…)``, for a soft version.
 
     Args:

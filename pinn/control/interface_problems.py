@@ -113,7 +113,7 @@ def circle_flux_control(diffusion: tuple[float, float] = (1.0, 10.0)) -> Known:
 
 def heat_control(diffusion: tuple[float, float] = (1.0, 3.0)) -> Known:
     """Return example 4: a heat equation, whose circle stands still."""
-    return in_time(Interface(square(), Ball(radius=RADIUS), horizon=HORIZON), diffusion)
+    return in_time(Interface(square(), Ball(radius=RADIUS), horizon=HORIZON), (0.0, 0.0), diffusion)
 
 
 def moving_circle(diffusion: tuple[float, float] = (1.0, 3.0), amplitude: float = 0.2) -> Known:
@@ -127,16 +127,15 @@ def moving_circle(diffusion: tuple[float, float] = (1.0, 3.0), amplitude: float 
     def path(t: Tensor) -> Tensor:
         return amplitude * torch.cat((t.cos() - 1, t.sin()), 1)
 
-    return in_time(Interface(square(), Ball((amplitude, 0.0), RADIUS), horizon=HORIZON, path=path), diffusion)
+    start = (amplitude, 0.0)
+    return in_time(Interface(square(), Ball(start, RADIUS), horizon=HORIZON, path=path), start, diffusion)
 
 
-def in_time(interface: Interface, diffusion: tuple[float, float]) -> Known:
-    """Return the control problem of :math:`y = cos(t - T) Q / B` and :math:`p = sin(t - T) Q / B`."""
-
-    center = torch.tensor(interface.inside.center, dtype=torch.float64)
+def in_time(interface: Interface, center: tuple[float, float], diffusion: tuple[float, float]) -> Known:
+    """Return the control problem of :math:`y = cos(t - T) Q / B` and :math:`p = sin(t - T) Q / B`; the center at 0."""
 
     def shifted(x: Tensor) -> Tensor:
-        return interface.at_rest(x) - center.to(x)
+        return interface.at_rest(x) - x.new_tensor(center)
 
     def phase(x: Tensor) -> Tensor:
         return x[:, 2:] - HORIZON

@@ -22,6 +22,7 @@ Optim. 13 (2002) (semismooth Newton); Z. Chen, J. Zou, Numer. Math. 79 (1998) (f
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -214,7 +215,10 @@ def fitted_mesh(interface: Interface, cells: int) -> Mesh:
     height = h * 3**0.5 / 2
     rows = np.arange(lower[1], upper[1], height)
     lattice = np.concatenate(
-        [np.stack((xs := np.arange(lower[0] + h * (j % 2) / 2, upper[0], h), 0 * xs + y), 1) for j, y in enumerate(rows)]
+        [
+            np.stack((xs := np.arange(lower[0] + h * (j % 2) / 2, upper[0], h), 0 * xs + y), 1)
+            for j, y in enumerate(rows)
+        ]
     )
     near_rim = np.minimum(lattice - lower, upper - lattice).min(1)
     lattice = lattice[(cKDTree(curve).query(lattice)[0] > AWAY * h) & (near_rim > AWAY * h)]
@@ -288,7 +292,6 @@ def interpolated(mesh: Mesh, values: np.ndarray) -> Callable[[Any], Tensor]:
 def scikit_fem() -> Any:
     """The package, or how to get it."""
     try:
-        import skfem
+        return importlib.import_module("skfem")
     except ImportError as error:
         raise ImportError('finite elements need scikit-fem: pip install "optsci[fem]"') from error
-    return skfem

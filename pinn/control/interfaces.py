@@ -194,7 +194,9 @@ class Interface:
                 raise ValueError(f"the level set must vanish in the domain, it is {sign} at all {len(x)} points{when}")
             if outer.min() <= 0:
                 there = on[outer.argmin()].tolist()
-                raise ValueError(f"inside must lie in the domain, its closure contains the boundary point {there}{when}")
+                raise ValueError(
+                    f"inside must lie in the domain, its closure contains the boundary point {there}{when}"
+                )
 
 
 def level_interface(
