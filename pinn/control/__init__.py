@@ -6,12 +6,12 @@ from .interface_control import (
     FluxControl,
     Points,
     Transmission,
-    adjoint,
     optimality,
     points,
     soft_constraints,
-    state,
 )
+from .interface_fields import Violations, adjoint, state, violations
+from .interface_learned import learned_distance, learned_lift, learned_phi
 from .interface_problems import (
     Known,
     circle_control,
@@ -35,6 +35,7 @@ __all__ = [
     "Points",
     "Sides",
     "Transmission",
+    "Violations",
     "adjoint",
     "circle_control",
     "circle_flux_control",
@@ -42,6 +43,9 @@ __all__ = [
     "fitted_finite_elements",
     "flower_control",
     "heat_control",
+    "learned_distance",
+    "learned_lift",
+    "learned_phi",
     "level_interface",
     "moving_circle",
     "optimality",
@@ -49,4 +53,5 @@ __all__ = [
     "soft_constraints",
     "square_bubble",
     "state",
+    "violations",
 ]

@@ -4,8 +4,8 @@ r"""Functions whose gradient jumps at an interface, by the form of the function 
 
 with h = 0 on the boundary of the domain and nowhere else, g with the boundary values, and :math:`\varphi` of an
 `Interface`: continuous, with a normal derivative that jumps.  So y takes its boundary values exactly, and is continuous
-across :math:`\Gamma` with :math:`[\partial_n y] = h\, \partial_z N\, [\partial_n \varphi]`.  A jump of the value is that
-of g, which may be given for every side.  The jump of the flux remains a condition for a loss.
+across :math:`\Gamma` with :math:`[\partial_n y] = h\, \partial_z N\, [\partial_n \varphi]`.  A jump of the value is
+that of g, which may be given for every side.  The jump of the flux remains a condition for a loss.
 
 Every side is a function of its own, smooth across the interface: ``u.inside`` and ``u.outside`` are `BoundaryAnsatz`
 on the same network, from which one-sided derivatives come, and the Jacobians of `optsci.pinn.fused`.
@@ -18,8 +18,6 @@ the value.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,9 +107,3 @@ class DiscontinuityCapturing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.interface.choose(x, self.inside, self.outside)
-
-
-def frozen(*modules: Any) -> None:
-    """Stop the training of modules."""
-    for module in modules:
-        module.requires_grad_(False)

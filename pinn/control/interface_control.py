@@ -19,7 +19,7 @@ there is no network for u.  A control of the interface, :math:`[B \partial_n y] 
 equation, is :math:`u = P(+p/\alpha)` (`FluxControl`), because the weak form is
 :math:`\int B \nabla y \cdot \nabla v = \int f v - \int_\Gamma (g_1 + u) v`.
 
-What is left is a sum of squares of y and p, `optimality`, without constraints for the ansatz of `state` and `adjoint`;
+What is left is a sum of squares of y and p, `optimality`, without constraints for those of `interface_fields`;
 `soft_constraints` are those that `DiscontinuityCapturing` needs besides.
 
 Source: arXiv 2308.06709, by the formulas of its public code.  Departures: the sign of the control of the interface,
@@ -33,16 +33,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from optsci._tensor import as_scalar
 
-from ..ansatz import column
-from ..equations import Equation, Field
 from ..derivatives import Solution
+from ..equations import Equation, Field
 from ..losses import Loss
-from .interface_ansatz import InterfaceAnsatz
-from .interfaces import Coefficient, Interface, Sides, require_finite_at, values_at
+from .interfaces import Coefficient, Interface, require_finite_at, values_at
 
 CHECKED = 256  # points at which data are looked at
 
@@ -81,11 +79,6 @@ class Transmission:
         on = self.interface.on_interface(CHECKED, 0)[0]
         require_finite_at(self.value_jump, on, "value_jump")
         require_finite_at(self.flux_jump, on, "flux_jump")
-
-    @property
-    def sides(self) -> Sides:
-        """B of the two sides."""
-        return Sides(*self.diffusion)
 
 
 class Problem(Protocol):
@@ -269,59 +262,6 @@ def soft_constraints(
     ) * jump_weight
 
 
-def state(
-    equation: Transmission,
-    net: nn.Module,
-    lift: Coefficient | Sides | None = None,
-    distance: Solution | None = None,
-    *,
-    phi: Sides | None = None,
-    tolerance: float = 1e-9,
-) -> InterfaceAnsatz:
-    r"""Return y = g + h N(x, phi), or g + t h N(x, t, phi) in time.
-
-    Args:
-        equation: with the data that y takes exactly.
-        net: N, (n, d + 1) -> (n, 1).
-        lift: g, or `Sides` with the jump of the value; None: the boundary values, where they are a number.
-        distance: h, of points in space; None: ``domain.vanishing``.
-        phi: as of `InterfaceAnsatz`.
-        tolerance: by how much lift and distance may miss boundary values, jump and initial values: learned ones do.
-
-    Raises:
-        ValueError: they miss them by more; the sentence says where.
-    """
-    h = equation.interface.domain.vanishing if distance is None else distance
-    if lift is None and callable(equation.boundary):
-        raise ValueError("lift must be given: a smooth function with the boundary values, which are a function")
-    g = equation.boundary if lift is None else lift
-    require_distance(equation.interface, h, tolerance)
-    require_lift(equation, g if isinstance(g, Sides) else Sides(g, g), tolerance)
-    return InterfaceAnsatz(net, g, in_time(equation.interface, h, lambda t: t), equation.interface, phi)
-
-
-def adjoint(
-    equation: Transmission,
-    net: nn.Module,
-    distance: Solution | None = None,
-    *,
-    phi: Sides | None = None,
-    tolerance: float = 1e-9,
-) -> InterfaceAnsatz:
-    """Return p = h N(x, phi), or (T - t) h N(x, t, phi) in time; arguments as of `state`."""
-    interface = equation.interface
-    h = interface.domain.vanishing if distance is None else distance
-    require_distance(interface, h, tolerance)
-    left = in_time(interface, h, lambda t: (interface.horizon or 0.0) - t)
-    return InterfaceAnsatz(net, 0.0, left, interface, phi)
-
-
-def in_time(interface: Interface, h: Solution, factor: Solution) -> Solution:
-    """Return h of the coordinates in space, times a factor of time where there is one."""
-    d = interface.domain.dim
-    return h if interface.horizon is None else lambda x: factor(x[:, d:]) * h(x[:, :d])
-
-
 def rate(interface: Interface, of: Field) -> Tensor | float:
     """Return the derivative in time, which an elliptic problem has none of."""
     return 0.0 if interface.horizon is None else of.gradient[:, -1:]
@@ -348,40 +288,3 @@ def require_control(problem: DistributedControl | FluxControl, x: Tensor) -> Non
     if wrong.any():
         a, b = float(lower[wrong][0]), float(upper[wrong][0])
         raise ValueError(f"lower must be at most upper, got {a:g} and {b:g} at {x[wrong][0].tolist()}")
-
-
-def require_distance(interface: Interface, h: Solution, tolerance: float) -> None:
-    """Refuse a distance that is not 0 on the boundary, or 0 inside."""
-    d = interface.domain.dim
-    on, x = interface.on_boundary(CHECKED, 0)[:, :d], interface.domain.sample(CHECKED, 0)
-    value, within = (require_finite_at(h, where, "distance").detach() for where in (on, x))
-    worst = value.abs().argmax()
-    if value.abs().max() > tolerance:
-        raise ValueError(f"distance must be 0 on the boundary, got {float(value[worst]):g} at {on[worst].tolist()}")
-    if not (within > 0).all() and not (within < 0).all():
-        raise ValueError(f"distance must not be 0 in the domain, got values from {within.min():g} to {within.max():g}")
-
-
-def require_lift(equation: Transmission, lift: Sides, tolerance: float) -> None:
-    """Refuse a lift that misses the boundary values, the jump of the value or the initial values."""
-    interface = equation.interface
-    boundary, (on, _) = interface.on_boundary(CHECKED, 0), interface.on_interface(CHECKED, 0)
-    outside = require_finite_at(lift.outside, boundary, "lift").detach()
-    require_same(outside, values_at(equation.boundary, boundary), boundary, "lift", "the boundary values", tolerance)
-    jump = (values_at(lift.outside, on) - values_at(lift.inside, on)).detach()
-    require_same(jump, values_at(equation.value_jump, on), on, "the jump of lift", "value_jump", tolerance)
-    if interface.horizon is not None:
-        first = points_of_domain(interface).clone()
-        first[:, -1] = 0
-        value = interface.choose(first, *lift).detach()
-        require_same(value, values_at(equation.initial, first), first, "lift", "the initial values", tolerance)
-
-
-def require_same(got: Tensor, wanted: Tensor, x: Tensor, name: str, of: str, tolerance: float) -> None:
-    """Refuse values that differ."""
-    error = (got - wanted).abs()
-    worst = error.argmax()
-    if not error.max() <= tolerance * max(1.0, float(wanted.abs().max())):
-        raise ValueError(
-            f"{name} must have {of}, got {float(got[worst]):g} instead of {float(wanted[worst]):g} at {x[worst].tolist()}"
-        )

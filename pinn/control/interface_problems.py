@@ -54,7 +54,7 @@ def circle_control(diffusion: tuple[float, float] = (1.0, 10.0), bound: float = 
     >>> known = circle_control()
     >>> x = torch.tensor([[0.1, 0.0], [0.9, 0.9]], dtype=torch.float64)
     >>> known.control(x).round(decimals=6).tolist()
-    [[-1.0], [0.024727]]
+    [[-1.0], [0.024728]]
     """
     interface = Interface(square(), Ball(radius=RADIUS))
     state, lift = radial_state(interface, diffusion)
@@ -72,8 +72,8 @@ def flower_control(diffusion: tuple[float, float] = (1.0, 10.0)) -> DistributedC
     """Return example 2: an interface with five petals, without a known solution.
 
     >>> flower = flower_control().equation.interface
-    >>> round(flower.inside.volume, 6), round(0.27 * math.pi, 6)
-    (0.848230, 0.848230)
+    >>> abs(flower.inside.volume - 0.27 * math.pi) < 1e-9
+    True
     """
     flower = Star(lambda angle: 0.5 + 0.2 * np.sin(5 * angle), 1.0)
     interface = Interface(square(), flower)
