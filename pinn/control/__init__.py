@@ -6,9 +6,11 @@ from .interface_control import (
     FluxControl,
     Points,
     Transmission,
+    adjoint_equations,
     optimality,
     points,
     soft_constraints,
+    state_equations,
 )
 from .interface_fields import Violations, adjoint, state, violations
 from .interface_learned import learned_distance, learned_lift, learned_phi
@@ -22,7 +24,7 @@ from .interface_problems import (
     square_bubble,
 )
 from .interface_reference import FittedSolution, fitted_finite_elements
-from .interfaces import Interface, Sides, collar, level_interface
+from .interfaces import Interface, Sides, collar, level_interface, smooth_star
 
 __all__ = [
     "DiscontinuityCapturing",
@@ -37,6 +39,7 @@ __all__ = [
     "Transmission",
     "Violations",
     "adjoint",
+    "adjoint_equations",
     "circle_control",
     "circle_flux_control",
     "collar",
@@ -50,8 +53,10 @@ __all__ = [
     "moving_circle",
     "optimality",
     "points",
+    "smooth_star",
     "soft_constraints",
     "square_bubble",
     "state",
+    "state_equations",
     "violations",
 ]

@@ -29,6 +29,7 @@ which is :math:`-p/\alpha` in that code; the equations inside and outside have p
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -37,7 +38,6 @@ from torch import Tensor
 
 from optsci._tensor import as_scalar
 
-from ..derivatives import Solution
 from ..equations import Equation, Field
 from ..losses import Loss
 from .interfaces import Coefficient, Interface, require_finite_at, values_at
@@ -175,63 +175,93 @@ class Points(NamedTuple):
 
 
 def points(interface: Interface, n: int, on: int, seed: int) -> Points:
-    """Return n points of the domain and ``on`` each of the interface and the boundary, evenly spread."""
-    where = interface.sample(n, seed)
-    return Points(*where, *interface.on_interface(on, seed + 1), interface.on_boundary(on, seed + 2))
+    """Return n points, half of them inside, and ``on`` each of the interface and the boundary, evenly spread.
+
+    Solutions often vary most inside, which is the smaller part: by its area it would get few points.
+    """
+    half, share = n // 2, interface.share
+    drawn = interface.sample(math.ceil(1.2 * max(half / share, (n - half) / (1 - share))) + 16, seed)
+    sides = (drawn.inside[:half], drawn.outside[: n - half])
+    return Points(*sides, *interface.on_interface(on, seed + 1), interface.on_boundary(on, seed + 2))
 
 
 def optimality(problem: Problem, where: Points, *, flux_weight: float = 1.0, adjoint_weight: float = 1.0) -> Loss:
     r"""Return the optimality system of a control problem as a loss of ``Fields(y=…, p=…)``.
 
-    The mean squares over the domain, and over the interface, of
-
-    .. math::
-
-       \Delta y + \frac{f + u - y_t}{B}, \qquad \Delta p + \frac{y - y_d + p_t}{B}, \qquad
-       [B \partial_n y] - g_1, \qquad [B \partial_n p]
-
-    where u is the control that the adjoint gives.
-
     Args:
         problem: `DistributedControl` or `FluxControl`.
         where: the points.
         flux_weight: of the jumps of the flux.
-        adjoint_weight: of the equations of p.
+        adjoint_weight: of `adjoint_equations`, where that of `state_equations` is 1.
+    """
+    first = state_equations(problem, where, flux_weight)
+    return first + adjoint_weight * adjoint_equations(problem, where, flux_weight)
+
+
+def state_equations(problem: Problem, where: Points, flux_weight: float = 1.0) -> Loss:
+    r"""Return the mean squares of the state equation and its jump of the flux, with the control that p gives.
+
+    .. math:: \Delta y + \frac{f + u - y_t}{B}, \qquad [B \partial_n y] - g_1 - w
+
+    One of u and w is the control, and the other one 0.  The mean over the domain is that of its parts by their
+    shares of the area, however many points each of them has.
+
+    Together with `adjoint_equations` they determine y and p; by turns, each with the network of the other one frozen,
+    where alpha is not small.
     """
     equation, interface = problem.equation, problem.equation.interface
-    total = len(where.inside) + len(where.outside)
-    inner, outer = equation.diffusion
-    loss = Loss(())
-    for side, x, b in (("inside", where.inside, inner), ("outside", where.outside, outer)):
 
-        def fields(u: Any, side: str = side) -> tuple[Solution, Solution]:
-            return getattr(u.y, side), getattr(u.p, side)
-
-        def state_equation(x: Tensor, y: Field, p: Field, b: float = b) -> Tensor:
+    def inner_equation(b: float) -> Callable[..., Tensor]:
+        def residual(x: Tensor, y: Field, p: Field) -> Tensor:
             return y.laplacian + (values_at(equation.source, x) + problem.force(x, p.value) - rate(interface, y)) / b
 
-        def adjoint_equation(x: Tensor, y: Field, p: Field, b: float = b) -> Tensor:
+        return residual
+
+    def jump(x: Tensor, inside: Field, outside: Field, p: Field) -> Tensor:
+        wanted = values_at(equation.flux_jump, x) + problem.flux(x, p.value)
+        return flux_jump(equation, where, inside, outside) - wanted
+
+    return on_both_sides(equation, where, inner_equation, lambda side: lambda u: (side(u.y), side(u.p))) + Equation(
+        where.interface, lambda u: (u.y.inside, u.y.outside, u.p.inside), jump, flux_weight
+    )
+
+
+def adjoint_equations(problem: Problem, where: Points, flux_weight: float = 1.0) -> Loss:
+    r"""Return the mean squares of the adjoint equation and its jump of the flux; see `state_equations`.
+
+    .. math:: \Delta p + \frac{y - y_d + p_t}{B}, \qquad [B \partial_n p]
+    """
+    equation, interface = problem.equation, problem.equation.interface
+
+    def inner_equation(b: float) -> Callable[..., Tensor]:
+        def residual(x: Tensor, p: Field, y: Field) -> Tensor:
             return p.laplacian + (y.value - values_at(problem.target, x) + rate(interface, p)) / b
 
-        share = len(x) / total
-        loss = loss + Equation(x, fields, state_equation, share, axes=interface.axes)
-        loss = loss + Equation(x, fields, adjoint_equation, adjoint_weight * share, axes=interface.axes)
+        return residual
 
-    def along(of: Field) -> Tensor:
-        return (where.normals * of.gradient).sum(1, keepdim=True)
+    def jump(x: Tensor, inside: Field, outside: Field) -> Tensor:
+        return flux_jump(equation, where, inside, outside)
 
-    def flux_condition(x: Tensor, y_in: Field, y_out: Field, p: Field) -> Tensor:
-        jump = outer * along(y_out) - inner * along(y_in)
-        return jump - values_at(equation.flux_jump, x) - problem.flux(x, p.value)
-
-    def adjoint_flux_condition(x: Tensor, p_in: Field, p_out: Field) -> Tensor:
-        return outer * along(p_out) - inner * along(p_in)
-
-    on = where.interface
-    loss = loss + Equation(on, lambda u: (u.y.inside, u.y.outside, u.p.inside), flux_condition, flux_weight)
-    return loss + Equation(
-        on, lambda u: (u.p.inside, u.p.outside), adjoint_flux_condition, adjoint_weight * flux_weight
+    return on_both_sides(equation, where, inner_equation, lambda side: lambda u: (side(u.p), side(u.y))) + Equation(
+        where.interface, lambda u: (u.p.inside, u.p.outside), jump, flux_weight
     )
+
+
+def on_both_sides(
+    equation: Transmission, where: Points, residual: Callable[[float], Any], fields: Callable[[Any], Any]
+) -> Loss:
+    """The mean square over the domain of residual(B), of functions of either side."""
+    (inner, outer), interface = equation.diffusion, equation.interface
+    share, axes = interface.share, interface.axes
+    return Equation(where.inside, fields(lambda v: v.inside), residual(inner), share, axes=axes) + Equation(
+        where.outside, fields(lambda v: v.outside), residual(outer), 1 - share, axes=axes
+    )
+
+
+def flux_jump(equation: Transmission, where: Points, inside: Field, outside: Field) -> Tensor:
+    r"""Return :math:`[B \partial_n v]` at the points of the interface, (m, 1)."""
+    inner, outer = equation.diffusion
+    return (where.normals * (outer * outside.gradient - inner * inside.gradient)).sum(1, keepdim=True)
 
 
 def soft_constraints(

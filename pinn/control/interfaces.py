@@ -13,8 +13,9 @@ The part inside is a domain itself, so that its boundary has points and normals.
 along a path, :math:`\Gamma(t) = \Gamma + c(t)`; points then have the time as their last coordinate.
 
 Source: arXiv 2308.06709 and its public code, for the circle, :math:`\varphi = (r/r_0)^2`, and the flower, m = 3.
-Departure: a general :math:`\varphi` needs no width, as :math:`1 - \ell/\max\ell` with the smooth level
-:math:`\ell` of the domain inside; on a disk that is :math:`(r/r_0)^2`, too.
+Departures: a general :math:`\varphi` needs no width, as :math:`1 - \ell/\max\ell` with the smooth level
+:math:`\ell` of the domain inside; on a disk that is :math:`(r/r_0)^2`, too.  For stars :math:`1 + \psi`, made smooth
+at the center, is the default: its second derivatives are smaller than those of a `collar`, the form of the paper.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Interface:
         domain: :math:`\Omega`, bounded.
         inside: :math:`\Omega_-`, with its closure in the domain: `Ball`, `Star`, `LevelSet`, …; at time 0 of the path.
         phi: the branch of :math:`\varphi` inside, (n, d) -> (n, 1), 1 on the interface, where its normal derivative is
-            not 0; outside it is 1.  None: `collar` of a `Star`, else :math:`1 - \ell / \max \ell`.
+            not 0; outside it is 1.  None: `smooth_star` of a `Star`, else :math:`1 - \ell / \max \ell`.
         horizon: T; the points then have a time in [0, T] as a further, last coordinate.
         path: c, times (n, 1) -> (n, d) with c(0) = 0: the part inside at time t is shifted by c(t).
 
@@ -110,6 +111,11 @@ class Interface:
     def measure(self) -> float:
         """The length, or area, of the interface."""
         return self.inside.boundary_measure
+
+    @cached_property
+    def share(self) -> float:
+        """The part of the volume of the domain that lies inside."""
+        return self.inside.volume / self.domain.volume
 
     def psi(self, x: Tensor) -> Tensor:
         """Return (n, 1): negative inside, 0 on the interface, positive outside."""
@@ -168,7 +174,7 @@ class Interface:
         if self.phi is not None:
             return self.phi
         if isinstance(self.inside, Star):
-            return collar(self.inside)
+            return smooth_star(self.inside)
         level = self.inside.level
         middle = 0.5 * torch.tensor([self.inside.lower, self.inside.upper], dtype=torch.float64).sum(0, keepdim=True)
         top = float(level(torch.cat((middle, self.inside.sample(CHECKED, 0, points=sobol)))).max())
@@ -221,6 +227,24 @@ def level_interface(
     return Interface(domain, LevelSet(lambda x: -psi(x), lipschitz, domain.lower, domain.upper), horizon=horizon)
 
 
+def smooth_star(star: Star) -> Solution:
+    r"""Return :math:`\varphi = 1 + \psi\, r^3 / (r^3 + a^3)` for :math:`\psi = r - \rho(\text{angle})`.
+
+    With a half the least radius: near to :math:`1 + \psi`, and twice differentiable at the center, where that is not.
+
+    >>> phi = smooth_star(Star(lambda angle: 0.5 + 0 * angle, 0.0))
+    >>> phi(torch.tensor([[0.5, 0.0], [0.0, 0.25], [0.0, 0.0]], dtype=torch.float64)).round(decimals=6).tolist()
+    [[1.0], [0.875], [1.0]]
+    """
+    reach = (0.5 * star._least) ** 3
+
+    def phi(x: Tensor) -> Tensor:
+        r, psi = radial(star, x)
+        return (1 + psi * r**3 / (r**3 + reach))[:, None]
+
+    return phi
+
+
 def collar(star: Star, width: float | None = None, power: int = 3, height: float = 1.0) -> Solution:
     r"""Return :math:`\varphi = 1 - h + h\,((\psi + w)_+/w)^m`, for :math:`\psi = |x - c| - \rho(\text{angle})`.
 
@@ -244,14 +268,19 @@ def collar(star: Star, width: float | None = None, power: int = 3, height: float
         raise ValueError(f"power must be at least 3, or second derivatives jump inside, got {power}")
     if not (math.isfinite(height) and height != 0):
         raise ValueError(f"height must be finite and not 0, got {height}")
-    radius = on_tensors(star.radius)
 
     def phi(x: Tensor) -> Tensor:
-        across, up = (x - x.new_tensor(star.center)).unbind(1)
-        psi = (across.square() + up.square() + TINY).sqrt() - radius(torch.atan2(up, across + TINY**0.5))
+        _, psi = radial(star, x)
         return (1 - height + height * ((psi + w).clamp(min=0) / w) ** power)[:, None]
 
     return phi
+
+
+def radial(star: Star, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distance r from the center and psi = r - rho(angle), both (n,)."""
+    across, up = (x - x.new_tensor(star.center)).unbind(1)
+    r = (across.square() + up.square() + TINY).sqrt()
+    return r, r - on_tensors(star.radius)(torch.atan2(up, across + TINY**0.5))
 
 
 def values_at(f: Coefficient, x: Tensor) -> Tensor:

@@ -101,6 +101,17 @@ def test_second_derivatives_of_a_collar_are_continuous_where_it_ends():
         assert second.abs().max() < 0.05  # 6 c 1e-6, not 6 c, for c = 125 and slopes up to 4
 
 
+def test_phi_of_a_star_is_twice_differentiable_at_its_center():
+    phi = INTERFACES["flower"].branch
+    columns = math.sqrt(2) * torch.eye(2, dtype=torch.float64)[:, None].expand(2, 40, 2)
+    for size in (1e-3, 1e-5):
+        angle = torch.linspace(0, 6, 40, dtype=torch.float64)
+        x = size * torch.stack((angle.cos(), angle.sin()), 1)
+        value, second = by_autograd(phi, x, columns, torch.zeros_like(x))
+        assert (value - 1).abs().max() < 0.7 * (size / 0.15) ** 3
+        assert second.abs().max() < 6000 * size  # Laplacian of r**3 rho / a**3, at most 0.7 * 25 * r / 0.15**3
+
+
 def test_boundary_values_and_continuity_hold_whatever_the_network(interface):
     y = ansatz(interface, seed=3)
     on, (x, normal) = interface.on_boundary(100, 0), interface.on_interface(100, 0)
