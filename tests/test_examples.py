@@ -29,6 +29,7 @@ def test_every_example_is_tested():
         "plot_optimal_transport",
         "plot_pruning",
         "plot_quantization",
+        "plot_sparse_control",
         "plot_sparse_inverse_covariance",
         "plot_structured_pruning",
         "plot_tv_denoising",
@@ -209,3 +210,14 @@ def test_interface_control(capsys, monkeypatch):
     assert "misses its boundary values by" in capsys.readouterr().out
     jump = names["flux"][names["inside"]][-1] / names["flux"][~names["inside"]][0]
     assert float(jump) == pytest.approx(1, abs=0.05)
+def test_sparse_control(capsys, monkeypatch):
+    names = run_example("plot_sparse_control", monkeypatch, cells=("cells = 64", "cells = 20"))
+    assert "semismooth Newton converged in" in capsys.readouterr().out
+    counts = {name: run.iterations for name, run in names["runs"].items()}
+    assert counts["tuned, enlarged"] <= counts["tuned"] < 0.4 * counts["sigma = 0.4"]
+    assert all(bound >= error for run in names["runs"].values() for bound, error in bounds_and_errors(run))
+    assert 0.5 < names["zero"] < 0.7
+
+
+def bounds_and_errors(run):
+    return zip(run.history["bound"], run.history["error"], strict=True)
