@@ -17,7 +17,14 @@ import torch
 
 import optsci
 from optsci.pinn import MLP, Fields, gauss_newton, gradient
-from optsci.pinn.control import adjoint, circle_control, optimality, points, square_bubble, state
+from optsci.pinn.control import (
+    circle_control,
+    interface_adjoint,
+    interface_points,
+    interface_state,
+    optimality_system,
+    square_bubble,
+)
 
 # %%
 # Example 1 of the paper, with a known solution. State and adjoint are :math:`g + h\,N(x, \varphi(x))` with boundary
@@ -26,13 +33,13 @@ from optsci.pinn.control import adjoint, circle_control, optimality, points, squ
 known = circle_control()
 problem, interface = known.problem, known.problem.equation.interface
 u = Fields(
-    y=state(problem.equation, MLP(3, [24], seed=0), known.lift, square_bubble),
-    p=adjoint(problem.equation, MLP(3, [24], seed=1), square_bubble),
+    y=interface_state(problem.equation, MLP(3, [24], seed=0), known.lift, square_bubble),
+    p=interface_adjoint(problem.equation, MLP(3, [24], seed=1), square_bubble),
 )
 
 # %%
 # Equations inside and outside, and the jumps of the flux on the circle, are one sum of squares for Gauss-Newton steps.
-loss = optimality(problem, points(interface, 300, 60, seed=0))
+loss = optimality_system(problem, interface_points(interface, 300, 60, seed=0))
 run = optsci.solve(gauss_newton(u, loss), max_iter=40)
 print(run)
 

@@ -210,6 +210,8 @@ def test_interface_control(capsys, monkeypatch):
     assert "misses its boundary values by" in capsys.readouterr().out
     jump = names["flux"][names["inside"]][-1] / names["flux"][~names["inside"]][0]
     assert float(jump) == pytest.approx(1, abs=0.05)
+
+
 def test_sparse_control(capsys, monkeypatch):
     names = run_example("plot_sparse_control", monkeypatch, cells=("cells = 64", "cells = 20"))
     assert "semismooth Newton converged in" in capsys.readouterr().out

@@ -27,22 +27,22 @@ from optsci.pinn import MLP, Fields, gauss_newton
 from optsci.pinn.control import (
     DiscontinuityCapturing,
     FluxControl,
-    adjoint,
     adjoint_equations,
     circle_control,
     circle_flux_control,
     fitted_finite_elements,
     flower_control,
     heat_control,
+    interface_adjoint,
+    interface_points,
+    interface_state,
     learned_distance,
     learned_lift,
     learned_phi,
     moving_circle,
-    optimality,
-    points,
+    optimality_system,
     soft_constraints,
     square_bubble,
-    state,
     state_equations,
     violations,
 )
@@ -100,7 +100,8 @@ def hard(known: Any, widths: tuple[int, ...], seed: int) -> Fields:
     """Boundary values and continuity by form."""
     (y, p), equation = networks(known, widths, seed), problem_of(known).equation
     return Fields(
-        y=state(equation, y, getattr(known, "lift", 0.0), square_bubble), p=adjoint(equation, p, square_bubble)
+        y=interface_state(equation, y, getattr(known, "lift", 0.0), square_bubble),
+        p=interface_adjoint(equation, p, square_bubble),
     )
 
 
@@ -118,7 +119,8 @@ def learned(known: Any, widths: tuple[int, ...], seed: int) -> Fields:
     h = learned_distance(interface, lambda x: (math.pi * x / 2).cos().prod(1)[:, None], MLP(2, [24], 1, seed=20 + seed))
     phi = learned_phi(interface, MLP(3, [24], 1, seed=30 + seed))
     return Fields(
-        y=state(equation, y, g, h, phi=phi, tolerance=0.01), p=adjoint(equation, p, h, phi=phi, tolerance=0.01)
+        y=interface_state(equation, y, g, h, phi=phi, tolerance=0.01),
+        p=interface_adjoint(equation, p, h, phi=phi, tolerance=0.01),
     )
 
 
@@ -181,8 +183,8 @@ def measure(name: str, seed: int) -> Run:
     begin = time.process_time()
     u = case.make(known, case.widths, seed)
     parameters = sum(parameter.numel() for parameter in u.parameters() if parameter.requires_grad)
-    where = points(interface, case.inner, case.on, seed)
-    loss = optimality(problem, where)
+    where = interface_points(interface, case.inner, case.on, seed)
+    loss = optimality_system(problem, where)
     if case.soft:
         loss = loss + soft_constraints(problem, where, boundary_weight=10.0)
     alone = (state_equations(problem, where), adjoint_equations(problem, where))

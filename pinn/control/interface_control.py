@@ -19,7 +19,7 @@ there is no network for u.  A control of the interface, :math:`[B \partial_n y] 
 equation, is :math:`u = P(+p/\alpha)` (`FluxControl`), because the weak form is
 :math:`\int B \nabla y \cdot \nabla v = \int f v - \int_\Gamma (g_1 + u) v`.
 
-What is left is a sum of squares of y and p, `optimality`, without constraints for those of `interface_fields`;
+What is left is a sum of squares of y and p, `optimality_system`, without constraints for those of `interface_fields`;
 `soft_constraints` are those that `DiscontinuityCapturing` needs besides.
 
 Source: arXiv 2308.06709, by the formulas of its public code.  Departures: the sign of the control of the interface,
@@ -164,7 +164,7 @@ class FluxControl:
         return torch.zeros_like(p)
 
 
-class Points(NamedTuple):
+class InterfacePoints(NamedTuple):
     """Where the equations are asked for."""
 
     inside: Tensor  # (n-, d)
@@ -174,7 +174,7 @@ class Points(NamedTuple):
     boundary: Tensor  # (k, d)
 
 
-def points(interface: Interface, n: int, on: int, seed: int) -> Points:
+def interface_points(interface: Interface, n: int, on: int, seed: int) -> InterfacePoints:
     """Return n points, half of them inside, and ``on`` each of the interface and the boundary, evenly spread.
 
     Solutions often vary most inside, which is the smaller part: by its area it would get few points.
@@ -182,10 +182,12 @@ def points(interface: Interface, n: int, on: int, seed: int) -> Points:
     half, share = n // 2, interface.share
     drawn = interface.sample(math.ceil(1.2 * max(half / share, (n - half) / (1 - share))) + 16, seed)
     sides = (drawn.inside[:half], drawn.outside[: n - half])
-    return Points(*sides, *interface.on_interface(on, seed + 1), interface.on_boundary(on, seed + 2))
+    return InterfacePoints(*sides, *interface.on_interface(on, seed + 1), interface.on_boundary(on, seed + 2))
 
 
-def optimality(problem: Problem, where: Points, *, flux_weight: float = 1.0, adjoint_weight: float = 1.0) -> Loss:
+def optimality_system(
+    problem: Problem, where: InterfacePoints, *, flux_weight: float = 1.0, adjoint_weight: float = 1.0
+) -> Loss:
     r"""Return the optimality system of a control problem as a loss of ``Fields(y=…, p=…)``.
 
     Args:
@@ -198,7 +200,7 @@ def optimality(problem: Problem, where: Points, *, flux_weight: float = 1.0, adj
     return first + adjoint_weight * adjoint_equations(problem, where, flux_weight)
 
 
-def state_equations(problem: Problem, where: Points, flux_weight: float = 1.0) -> Loss:
+def state_equations(problem: Problem, where: InterfacePoints, flux_weight: float = 1.0) -> Loss:
     r"""Return the mean squares of the state equation and its jump of the flux, with the control that p gives.
 
     .. math:: \Delta y + \frac{f + u - y_t}{B}, \qquad [B \partial_n y] - g_1 - w
@@ -226,7 +228,7 @@ def state_equations(problem: Problem, where: Points, flux_weight: float = 1.0) -
     )
 
 
-def adjoint_equations(problem: Problem, where: Points, flux_weight: float = 1.0) -> Loss:
+def adjoint_equations(problem: Problem, where: InterfacePoints, flux_weight: float = 1.0) -> Loss:
     r"""Return the mean squares of the adjoint equation and its jump of the flux; see `state_equations`.
 
     .. math:: \Delta p + \frac{y - y_d + p_t}{B}, \qquad [B \partial_n p]
@@ -248,7 +250,7 @@ def adjoint_equations(problem: Problem, where: Points, flux_weight: float = 1.0)
 
 
 def on_both_sides(
-    equation: Transmission, where: Points, residual: Callable[[float], Any], fields: Callable[[Any], Any]
+    equation: Transmission, where: InterfacePoints, residual: Callable[[float], Any], fields: Callable[[Any], Any]
 ) -> Loss:
     """The mean square over the domain of residual(B), of functions of either side."""
     (inner, outer), interface = equation.diffusion, equation.interface
@@ -258,14 +260,14 @@ def on_both_sides(
     )
 
 
-def flux_jump(equation: Transmission, where: Points, inside: Field, outside: Field) -> Tensor:
+def flux_jump(equation: Transmission, where: InterfacePoints, inside: Field, outside: Field) -> Tensor:
     r"""Return :math:`[B \partial_n v]` at the points of the interface, (m, 1)."""
     inner, outer = equation.diffusion
     return (where.normals * (outer * outside.gradient - inner * inside.gradient)).sum(1, keepdim=True)
 
 
 def soft_constraints(
-    problem: Problem, where: Points, *, boundary_weight: float = 1.0, jump_weight: float = 1.0
+    problem: Problem, where: InterfacePoints, *, boundary_weight: float = 1.0, jump_weight: float = 1.0
 ) -> Loss:
     """Return boundary values and jumps of the values as a loss of ``Fields(y=…, p=…)``, for a soft version.
 

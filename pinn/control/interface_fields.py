@@ -22,7 +22,7 @@ from .interface_control import CHECKED, Transmission, points_of_domain
 from .interfaces import Coefficient, Interface, Sides, require_finite_at, values_at
 
 
-def state(
+def interface_state(
     equation: Transmission,
     net: nn.Module,
     lift: Coefficient | Sides | None = None,
@@ -53,7 +53,7 @@ def state(
     return InterfaceAnsatz(net, g, in_time(equation.interface, h, lambda t: t), equation.interface, phi)
 
 
-def adjoint(
+def interface_adjoint(
     equation: Transmission,
     net: nn.Module,
     distance: Solution | None = None,
@@ -61,7 +61,7 @@ def adjoint(
     phi: Sides | None = None,
     tolerance: float = 1e-9,
 ) -> InterfaceAnsatz:
-    """Return p = h N(x, phi), or (T - t) h N(x, t, phi) in time; arguments as of `state`."""
+    """Return p = h N(x, phi), or (T - t) h N(x, t, phi) in time; arguments as of `interface_state`."""
     interface = equation.interface
     h = interface.domain.vanishing if distance is None else distance
     require_distance(interface, h, tolerance)

@@ -16,16 +16,16 @@ from optsci.pinn.control import (
     Interface,
     Sides,
     Transmission,
-    adjoint,
     circle_control,
     circle_flux_control,
     heat_control,
+    interface_adjoint,
+    interface_points,
+    interface_state,
     moving_circle,
-    optimality,
-    points,
+    optimality_system,
     soft_constraints,
     square_bubble,
-    state,
 )
 from optsci.pinn.jacobians import jacobian_by_autograd
 
@@ -69,8 +69,8 @@ class Pair:
 @pytest.mark.parametrize("known", KNOWN.values(), ids=KNOWN)
 def test_the_known_solutions_solve_the_optimality_system(known):
     interface = known.problem.equation.interface
-    where = points(interface, 300, 100, 0)
-    loss = optimality(known.problem, where)
+    where = interface_points(interface, 300, 100, 0)
+    loss = optimality_system(known.problem, where)
     values = torch.stack(loss.values(Pair(known)))
     assert len(values) == 6
     assert values.max() < 1e-12
@@ -101,8 +101,8 @@ def test_the_box_holds_exactly():
 def fields(known, widths=(9,), seed=0):
     equation, inputs = known.problem.equation, known.problem.equation.interface.dim + 1
     return Fields(
-        y=state(equation, MLP(inputs, widths, seed=seed), known.lift, square_bubble),
-        p=adjoint(equation, MLP(inputs, widths, seed=seed + 1), square_bubble),
+        y=interface_state(equation, MLP(inputs, widths, seed=seed), known.lift, square_bubble),
+        p=interface_adjoint(equation, MLP(inputs, widths, seed=seed + 1), square_bubble),
     )
 
 
@@ -110,7 +110,9 @@ def fields(known, widths=(9,), seed=0):
 def test_jacobians_are_written_out_and_right(name):
     known = KNOWN[name]
     u = fields(known, (5, 4))
-    loss = optimality(known.problem, points(known.problem.equation.interface, 40, 10, 0), flux_weight=2.0)
+    loss = optimality_system(
+        known.problem, interface_points(known.problem.equation.interface, 40, 10, 0), flux_weight=2.0
+    )
     r, J = residual_jacobian(u, loss)
     expected = [jacobian_by_autograd(u, term) for term in loss.terms]
     torch.testing.assert_close(r, torch.cat([one[0] for one in expected]))
@@ -125,7 +127,9 @@ def relative(got, wanted):
 def test_gauss_newton_finds_the_control_of_the_circle():
     known = KNOWN["circle"]
     u, interface = fields(known, (20,)), known.problem.equation.interface
-    optsci.solve(gauss_newton(u, optimality(known.problem, points(interface, 250, 50, 0))), max_iter=25)
+    optsci.solve(
+        gauss_newton(u, optimality_system(known.problem, interface_points(interface, 250, 50, 0))), max_iter=25
+    )
     x, (on, _) = torch.cat(interface.sample(1000, 9)), interface.on_interface(100, 9)
     control = known.problem.control(x, u.p(x)).detach()
     assert relative(control, known.control(x)) < 5e-3
@@ -191,8 +195,8 @@ def test_a_network_finds_the_control_of_a_flux_whose_adjoint_is_not_zero_there()
     interface = Interface(Interval(-1, 1), Interval(-0.5, 0.5))
     equation = Transmission(interface, (1.0, 10.0))
     problem = FluxControl(equation, lambda x: (math.pi * x / 2).cos(), rod.alpha)
-    u = Fields(y=state(equation, MLP(2, [8])), p=adjoint(equation, MLP(2, [8], seed=1)))
-    optsci.solve(gauss_newton(u, optimality(problem, points(interface, 60, 8, 0))), max_iter=30)
+    u = Fields(y=interface_state(equation, MLP(2, [8])), p=interface_adjoint(equation, MLP(2, [8], seed=1)))
+    optsci.solve(gauss_newton(u, optimality_system(problem, interface_points(interface, 60, 8, 0))), max_iter=30)
     on = torch.tensor([[-0.5], [0.5]], dtype=torch.float64)
     control = problem.control(on, u.p(on)).detach()
     assert rod.best() < -1  # the wrong sign would make it positive
@@ -205,8 +209,8 @@ def test_the_soft_version_trains_on_the_same_equations_with_further_terms():
     u = Fields(
         y=DiscontinuityCapturing(MLP(3, [16]), interface), p=DiscontinuityCapturing(MLP(3, [16], seed=1), interface)
     )
-    where = points(interface, 200, 50, 0)
-    loss = optimality(known.problem, where) + soft_constraints(known.problem, where, boundary_weight=10.0)
+    where = interface_points(interface, 200, 50, 0)
+    loss = optimality_system(known.problem, where) + soft_constraints(known.problem, where, boundary_weight=10.0)
     assert torch.stack(soft_constraints(known.problem, where).values(Pair(known))).max() < 1e-12
     before = loss(u).detach()
     optsci.solve(gauss_newton(u, loss), max_iter=25)
@@ -242,22 +246,32 @@ def net():
             "lower must be at most upper, got",
         ),
         (
-            lambda: state(transmission(boundary=1.0), net(), 2.0),
+            lambda: interface_state(transmission(boundary=1.0), net(), 2.0),
             "lift must have the boundary values, got 2 instead of 1 at",
         ),
         (
-            lambda: state(transmission(value_jump=1.0), net()),
+            lambda: interface_state(transmission(value_jump=1.0), net()),
             "the jump of lift must have value_jump, got 0 instead of 1",
         ),
-        (lambda: state(transmission(boundary=lambda x: x[:, :1]), net()), "lift must be given"),
-        (lambda: state(transmission(), net(), 0.0, lambda x: 1 + x[:, :1]), "distance must be 0 on the boundary"),
-        (lambda: adjoint(transmission(), net(), lambda x: 0 * x[:, :1]), "distance must not be 0 in the domain"),
+        (lambda: interface_state(transmission(boundary=lambda x: x[:, :1]), net()), "lift must be given"),
         (
-            lambda: state(Transmission(KNOWN["heat"].problem.equation.interface, (1.0, 3.0), initial=1.0), MLP(4, [4])),
+            lambda: interface_state(transmission(), net(), 0.0, lambda x: 1 + x[:, :1]),
+            "distance must be 0 on the boundary",
+        ),
+        (
+            lambda: interface_adjoint(transmission(), net(), lambda x: 0 * x[:, :1]),
+            "distance must not be 0 in the domain",
+        ),
+        (
+            lambda: interface_state(
+                Transmission(KNOWN["heat"].problem.equation.interface, (1.0, 3.0), initial=1.0), MLP(4, [4])
+            ),
             "lift must have the initial values, got 0 instead of 1",
         ),
         (
-            lambda: soft_constraints(KNOWN["heat"].problem, points(KNOWN["heat"].problem.equation.interface, 9, 9, 0)),
+            lambda: soft_constraints(
+                KNOWN["heat"].problem, interface_points(KNOWN["heat"].problem.equation.interface, 9, 9, 0)
+            ),
             "problem must be elliptic",
         ),
     ],
@@ -269,7 +283,7 @@ def test_inconsistent_data_are_refused(make, sentence):
 
 def test_a_jump_of_the_value_comes_with_the_lift():
     equation = transmission(value_jump=lambda x: x[:, 1:])
-    y = state(equation, net(), Sides(lambda x: -x[:, 1:], 0.0))
+    y = interface_state(equation, net(), Sides(lambda x: -x[:, 1:], 0.0))
     on, _ = CIRCLE.on_interface(50, 0)
     assert (y.outside(on) - y.inside(on) - on[:, 1:]).abs().max() < 1e-12
     assert isinstance(y, nn.Module)
