@@ -110,7 +110,8 @@ def require_distance(interface: Interface, h: Solution, tolerance: float) -> Non
     worst = value.abs().argmax()
     if value.abs().max() > tolerance:
         raise ValueError(f"distance must be 0 on the boundary, got {float(value[worst]):g} at {on[worst].tolist()}")
-    if not (within > 0).all() and not (within < 0).all():
+    one_sign = (within > -tolerance).all() or (within < tolerance).all()
+    if not one_sign or within.abs().median() <= tolerance:
         raise ValueError(f"distance must not be 0 in the domain, got values from {within.min():g} to {within.max():g}")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import optsci
-from optsci.pinn import MLP, Ball, Box, Fields, Interval, gauss_newton, residual_jacobian
+from optsci.pinn import MLP, Ball, Box, Fields, Interval, gauss_newton, gradient, residual_jacobian
 from optsci.pinn.control import (
     DiscontinuityCapturing,
     DistributedControl,
@@ -16,16 +16,22 @@ from optsci.pinn.control import (
     Interface,
     Sides,
     Transmission,
+    adjoint_equations,
     circle_control,
     circle_flux_control,
     heat_control,
     interface_adjoint,
     interface_points,
     interface_state,
+    learned_distance,
+    learned_lift,
+    learned_phi,
     moving_circle,
     optimality_system,
     soft_constraints,
     square_bubble,
+    state_equations,
+    violations,
 )
 from optsci.pinn.jacobians import jacobian_by_autograd
 
@@ -287,3 +293,48 @@ def test_a_jump_of_the_value_comes_with_the_lift():
     on, _ = CIRCLE.on_interface(50, 0)
     assert (y.outside(on) - y.inside(on) - on[:, 1:]).abs().max() < 1e-12
     assert isinstance(y, nn.Module)
+
+
+def test_learned_constraints_hold_as_far_as_they_were_learned():
+    known = KNOWN["circle"]
+    equation, interface = known.problem.equation, known.problem.equation.interface
+    g = learned_lift(interface, equation.boundary, MLP(2, [12]), n=100)
+    h = learned_distance(interface, square_bubble, MLP(2, [12]), n=100)
+    phi = learned_phi(interface, MLP(3, [12]), n=60)
+    with pytest.raises(ValueError, match="distance must be 0 on the boundary"):
+        interface_state(equation, net(), g, h, phi=phi)
+    y = interface_state(equation, net(), g, h, phi=phi, tolerance=0.05)
+    assert [p.numel() for p in y.parameters() if p.requires_grad] == [12, 4, 4, 1]  # of the network alone
+    found = violations(y, equation.boundary)
+    assert 1e-9 < found.boundary <= found.boundary_most < 0.02
+    assert 1e-9 < found.jump <= found.jump_most < 0.02
+    on, normal = interface.on_interface(50, 9)
+    assert (gradient(phi.outside, on) * normal).sum(1).abs().max() < 0.2
+    assert ((gradient(phi.inside, on) * normal).sum(1) - 5).abs().max() < 0.2
+
+
+def test_turns_of_state_and_adjoint_solve_the_system():
+    """By Gauss-Newton steps for one of them at a time; the other one stays as it is."""
+    known = KNOWN["circle"]
+    u, interface = fields(known, (12,)), known.problem.equation.interface
+    where = interface_points(interface, 150, 40, 0)
+    u.p.requires_grad_(False)
+    before = u.p(where.inside)
+    optsci.solve(gauss_newton(u, state_equations(known.problem, where)), max_iter=10)
+    assert (u.p(where.inside) == before).all()
+    u.p.requires_grad_(True)
+    u.y.requires_grad_(False)
+    optsci.solve(gauss_newton(u, adjoint_equations(known.problem, where)), max_iter=10)
+    x = torch.cat(interface.sample(500, 9))
+    assert relative(known.problem.control(x, u.p(x)).detach(), known.control(x)) < 0.05
+
+
+@pytest.mark.slow
+def test_the_accuracy_of_the_paper_is_reached_with_a_hundredth_of_its_steps():
+    known = KNOWN["circle"]
+    u, interface = fields(known, (20, 20)), known.problem.equation.interface
+    optsci.solve(
+        gauss_newton(u, optimality_system(known.problem, interface_points(interface, 800, 150, 0))), max_iter=80
+    )
+    x = torch.cat(interface.sample(4000, 9))
+    assert relative(known.problem.control(x, u.p(x)).detach(), known.control(x)) < 1.62e-4
