@@ -125,16 +125,16 @@ def learned(known: Any, widths: tuple[int, ...], seed: int) -> Fields:
 
 
 CASES = {
-    "circle": Case(circle_control, hard, (20, 20), 800, 150, 100, 1.6211e-4, "example 1, B = (1, 10)"),
+    "circle": Case(circle_control, hard, (40,), 800, 150, 120, 1.6211e-4, "example 1, B = (1, 10)"),
     "circle, soft": Case(
-        circle_control, soft, (20, 20), 800, 150, 100, 1.8532e-3, "example 1 by the soft version", soft=True
+        circle_control, soft, (40,), 800, 150, 120, 1.8532e-3, "example 1 by the soft version", soft=True
     ),
-    "circle, learned": Case(circle_control, learned, (20, 20), 800, 150, 100, 7.1919e-4, "example 1, option II"),
+    "circle, learned": Case(circle_control, learned, (40,), 800, 150, 120, 7.1919e-4, "example 1, option II"),
     "circle, no bounds": Case(
-        lambda: circle_control(bound=math.inf), hard, (20, 20), 800, 150, 100, 1.6757e-4, "example 1 without bounds"
+        lambda: circle_control(bound=math.inf), hard, (40,), 800, 150, 120, 1.6757e-4, "example 1 without bounds"
     ),
     "circle, B = (1, 5)": Case(
-        lambda: circle_control((1.0, 5.0)), hard, (20, 20), 800, 150, 100, 1.4881e-4, "example 1, B = (1, 5)"
+        lambda: circle_control((1.0, 5.0)), hard, (40,), 800, 150, 120, 1.4881e-4, "example 1, B = (1, 5)"
     ),
     "flower": Case(
         flower_control,
@@ -147,7 +147,7 @@ CASES = {
         "example 2; errors against finite elements",
         turns=((200, 80), (60, 40)),
     ),
-    "flux": Case(circle_flux_control, hard, (20, 20), 800, 150, 100, 9.4e-5, "example 3, their figure corrected"),
+    "flux": Case(circle_flux_control, hard, (40,), 800, 150, 120, 9.4e-5, "example 3, their figure corrected"),
     "heat": Case(heat_control, hard, (20, 20), 1000, 200, 100, math.nan, "example 4"),
     "moving circle": Case(moving_circle, hard, (20, 20), 1000, 200, 100, math.nan, "ours"),
 }

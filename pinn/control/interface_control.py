@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -79,6 +79,7 @@ class Transmission:
         on = self.interface.on_interface(CHECKED, 0)[0]
         require_finite_at(self.value_jump, on, "value_jump")
         require_finite_at(self.flux_jump, on, "flux_jump")
+        require_finite_at(self.initial, x, "initial")
 
 
 class Problem(Protocol):
@@ -114,8 +115,8 @@ class DistributedControl:
     equation: Transmission
     target: Coefficient
     alpha: float
-    lower: Coefficient = field(default=-math.inf)
-    upper: Coefficient = field(default=math.inf)
+    lower: Coefficient = -math.inf
+    upper: Coefficient = math.inf
 
     def __post_init__(self) -> None:
         require_control(self, points_of_domain(self.equation.interface))
@@ -148,8 +149,8 @@ class FluxControl:
     equation: Transmission
     target: Coefficient
     alpha: float
-    lower: Coefficient = field(default=-math.inf)
-    upper: Coefficient = field(default=math.inf)
+    lower: Coefficient = -math.inf
+    upper: Coefficient = math.inf
 
     def __post_init__(self) -> None:
         require_control(self, self.equation.interface.on_interface(CHECKED, 0)[0])

@@ -1,12 +1,13 @@
 """Fitted finite elements: second order against known solutions, meshes, and optimality by differences of the cost."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from optsci.pinn import Ball, Box, Interval, Star
+from optsci.pinn import Ball, Box, Interval, Star, laplacian
 from optsci.pinn.control import (
     DistributedControl,
     FluxControl,
@@ -133,3 +134,28 @@ def test_a_mesh_too_coarse_is_refused():
         fitted_finite_elements(circle_control().problem, 4)
     with pytest.raises(ValueError, match="cells must be more: "):
         fitted_mesh(Interface(SQUARE, Star(lambda angle: 0.5 + 0.2 * np.sin(16 * angle), 3.2)), 8)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skfem", None)
+    with pytest.raises(ImportError, match=r'pip install "optsci\[fem\]"'):
+        fitted_finite_elements(circle_control().problem, 12)
+
+
+def test_the_flower_is_of_second_order_against_a_known_state():
+    """y = G / B with a polynomial G that vanishes on the flower and on the square, the control 0."""
+    interface = flower_control().equation.interface
+
+    def G(x):
+        a, b = x[:, :1], x[:, 1:]
+        r = (a.square() + b.square()).sqrt()
+        petals = 5 * a**4 * b - 10 * a**2 * b**3 + b**5  # r**5 sin(5 angle)
+        return (r**6 - 0.5 * r**5 - 0.2 * petals) * (a.square() - 1) * (b.square() - 1)
+
+    equation = Transmission(interface, (1.0, 10.0), source=lambda x: -laplacian(G, x).detach())
+    problem = DistributedControl(equation, 0.0, 1.0, 0.0, 0.0)
+    x = SQUARE.sample(2000, 0)
+    exact = G(x) / interface.choose(x, 1.0, 10.0)
+    sizes = (24, 36, 54)
+    errors = [float((fitted_finite_elements(problem, n).state(x) - exact).norm() / exact.norm()) for n in sizes]
+    assert slope(sizes, errors) > 1.8
