@@ -59,7 +59,7 @@ class Case:
     """A problem and how it is trained."""
 
     problem: Callable[[], Any]
-    make: Callable[[Any, tuple[int, ...], int], Fields]
+    make: Callable[[Any, Any, int], Fields]  # of the problem, the case and the seed
     widths: tuple[int, ...]
     inner: int  # points in the domain
     on: int  # points on interface and boundary
@@ -68,6 +68,7 @@ class Case:
     note: str = ""
     soft: bool = False
     turns: tuple[tuple[int, int], ...] = ()  # steps of y and of p alone, by turns; together unless given
+    scale: float = 1.0  # of the network of p
 
 
 @dataclass(frozen=True)
@@ -90,30 +91,33 @@ class Run:
     reached: float  # processor time until the authors' error of u, NaN where not
 
 
-def networks(known: Any, widths: tuple[int, ...], seed: int) -> tuple[MLP, MLP]:
+def networks(known: Any, case: Case, seed: int) -> tuple[MLP, MLP]:
     """For y and p."""
     inputs = problem_of(known).equation.interface.dim + 1
-    return MLP(inputs, widths, 1, seed=2 * seed), MLP(inputs, widths, 1, seed=2 * seed + 1)
+    return (
+        MLP(inputs, case.widths, 1, seed=2 * seed),
+        MLP(inputs, case.widths, 1, seed=2 * seed + 1, scale=case.scale),
+    )
 
 
-def hard(known: Any, widths: tuple[int, ...], seed: int) -> Fields:
+def hard(known: Any, case: Case, seed: int) -> Fields:
     """Boundary values and continuity by form."""
-    (y, p), equation = networks(known, widths, seed), problem_of(known).equation
+    (y, p), equation = networks(known, case, seed), problem_of(known).equation
     return Fields(
         y=interface_state(equation, y, getattr(known, "lift", 0.0), square_bubble),
         p=interface_adjoint(equation, p, square_bubble),
     )
 
 
-def soft(known: Any, widths: tuple[int, ...], seed: int) -> Fields:
+def soft(known: Any, case: Case, seed: int) -> Fields:
     """Boundary values and continuity by the loss."""
-    (y, p), interface = networks(known, widths, seed), known.problem.equation.interface
+    (y, p), interface = networks(known, case, seed), known.problem.equation.interface
     return Fields(y=DiscontinuityCapturing(y, interface), p=DiscontinuityCapturing(p, interface))
 
 
-def learned(known: Any, widths: tuple[int, ...], seed: int) -> Fields:
+def learned(known: Any, case: Case, seed: int) -> Fields:
     """Boundary values and continuity by networks that were trained for them: option II."""
-    (y, p), equation = networks(known, widths, seed), known.problem.equation
+    (y, p), equation = networks(known, case, seed), known.problem.equation
     interface = equation.interface
     g = learned_lift(interface, equation.boundary, MLP(2, [24], 1, seed=10 + seed))
     h = learned_distance(interface, lambda x: (math.pi * x / 2).cos().prod(1)[:, None], MLP(2, [24], 1, seed=20 + seed))
@@ -145,7 +149,8 @@ CASES = {
         0,
         math.nan,
         "example 2; errors against finite elements",
-        turns=((200, 80), (60, 40)),
+        turns=((200, 100), (20, 20)),
+        scale=0.05,
     ),
     "flux": Case(circle_flux_control, hard, (40,), 800, 150, 120, 9.4e-5, "example 3, their figure corrected"),
     "heat": Case(heat_control, hard, (20, 20), 1000, 200, 100, math.nan, "example 4"),
@@ -181,7 +186,7 @@ def measure(name: str, seed: int) -> Run:
     interface = problem.equation.interface
     exact = known if hasattr(known, "problem") else reference()[0]
     begin = time.process_time()
-    u = case.make(known, case.widths, seed)
+    u = case.make(known, case, seed)
     parameters = sum(parameter.numel() for parameter in u.parameters() if parameter.requires_grad)
     where = interface_points(interface, case.inner, case.on, seed)
     loss = optimality_system(problem, where)
