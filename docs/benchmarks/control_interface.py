@@ -273,9 +273,9 @@ The examples of arXiv 2308.06709 and a circle that moves (`optsci.pinn.control.i
 form takes the boundary values and the continuity across the interface (`InterfaceAnsatz`), one each for state and
 adjoint, trained on the optimality system by Gauss-Newton steps; for the flower, which takes more points, by turns.
 Errors are relative L2 errors on {TEST} independent points over the whole domain and, where there is one, the whole time
-interval: medians over seeds of networks and points, with the range for u. The authors' figures are outputs of their public notebooks, of one seed each; that of
-example 3 is corrected for a norm that was divided by the wrong number of points. They train 40000 to 60000 steps of
-Adam, for 10 to 24 minutes on their machine.
+interval: medians over seeds of networks and points, with the range for u. The authors' figures are outputs of their
+public notebooks, of one seed each; that of example 3 is corrected for a norm that was divided by the wrong number of
+points. They train 40000 to 60000 steps of Adam, for 10 to 24 minutes on their machine.
 
 | | | u, authors | u | range of u | y | p | seeds | parameters | steps | seconds | until the authors' error |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
@@ -329,8 +329,8 @@ def error_table() -> str:
         until = f"{median(reached):.0f} s" if len(reached) == len(some) else f"{len(reached)} of {len(some)} seeds"
         lines.append(
             f"| {name} | {case.note} | {number(case.authors, '.2e')} | {median(errors):.1e} | {min(errors):.1e} to "
-            f"{max(errors):.1e} | {middle['state']:.1e} | {middle['adjoint']:.1e} | {len(some)} | {some[0].parameters} | "
-            f"{middle['steps']:.0f} | {middle['seconds']:.0f} | {'–' if math.isnan(case.authors) else until} |"
+            f"{max(errors):.1e} | {middle['state']:.1e} | {middle['adjoint']:.1e} | {len(some)} | "
+            f"{some[0].parameters} | {middle['steps']:.0f} | {middle['seconds']:.0f} | {'–' if math.isnan(case.authors) else until} |"
         )
     return "\n".join(lines)
 
