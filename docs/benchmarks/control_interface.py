@@ -330,7 +330,8 @@ def error_table() -> str:
         lines.append(
             f"| {name} | {case.note} | {number(case.authors, '.2e')} | {median(errors):.1e} | {min(errors):.1e} to "
             f"{max(errors):.1e} | {middle['state']:.1e} | {middle['adjoint']:.1e} | {len(some)} | "
-            f"{some[0].parameters} | {middle['steps']:.0f} | {middle['seconds']:.0f} | {'–' if math.isnan(case.authors) else until} |"
+            f"{some[0].parameters} | {middle['steps']:.0f} | {middle['seconds']:.0f} | "
+            f"{'–' if math.isnan(case.authors) else until} |"
         )
     return "\n".join(lines)
 
