@@ -1,6 +1,12 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
-from .burgers_map import BurgersMap
+from .burgers import (
+    BurgersCompromise,
+    BurgersControl,
+)
+from .burgers_map import (
+    BurgersMap,
+)
 from .control_checks import (
     OperatorPair,
     derivative_gap,
@@ -9,7 +15,17 @@ from .control_checks import (
     taylor_slope,
     transpose_gap,
 )
-from .interface_ansatz import DiscontinuityCapturing, InterfaceAnsatz
+from .elliptic import (
+    EllipticCompromise,
+    EllipticControl,
+)
+from .fem_reference import (
+    FiniteElements,
+)
+from .interface_ansatz import (
+    DiscontinuityCapturing,
+    InterfaceAnsatz,
+)
 from .interface_control import (
     DistributedControl,
     FluxControl,
@@ -21,8 +37,17 @@ from .interface_control import (
     soft_constraints,
     state_equations,
 )
-from .interface_fields import Violations, interface_adjoint, interface_state, violations
-from .interface_learned import learned_distance, learned_lift, learned_phi
+from .interface_fields import (
+    Violations,
+    interface_adjoint,
+    interface_state,
+    violations,
+)
+from .interface_learned import (
+    learned_distance,
+    learned_lift,
+    learned_phi,
+)
 from .interface_problems import (
     Known,
     circle_control,
@@ -32,8 +57,24 @@ from .interface_problems import (
     moving_circle,
     square_bubble,
 )
-from .interface_reference import FittedSolution, fitted_finite_elements
-from .interfaces import Interface, Sides, collar, level_interface, smooth_star
+from .interface_reference import (
+    FittedSolution,
+    fitted_finite_elements,
+)
+from .interfaces import (
+    Interface,
+    Sides,
+    collar,
+    level_interface,
+    smooth_star,
+)
+from .inverse_potential import (
+    InversePotential,
+    InversePotentialCompromise,
+    PotentialData,
+    potential_data,
+    potential_prior,
+)
 from .manufactured import (
     Manufactured,
     bilinear_parabolic,
@@ -41,8 +82,27 @@ from .manufactured import (
     sparse_parabolic,
     sparse_target,
 )
-from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
-from .pinn_solution_map import TrainedEllipticMap, optimality_gap
+from .nonlinear_maps import (
+    BilinearHeatMap,
+    SemilinearHeatMap,
+)
+from .one_dimensional_reference import (
+    BurgersReference,
+    GaussNewtonPotential,
+    burgers_objective,
+    burgers_reduced,
+    burgers_reference,
+    burgers_state,
+)
+from .parabolic import (
+    heat_fields,
+    heat_subproblem,
+    optimal_control,
+)
+from .pinn_solution_map import (
+    TrainedEllipticMap,
+    optimality_gap,
+)
 from .primal_dual_control import (
     PrimalDualControlState,
     nonlinear_primal_dual,
@@ -57,34 +117,80 @@ from .semismooth_newton import (
     control_objective,
     semismooth_newton,
 )
-from .solution_maps import EllipticMap, HeatMap, heat_norm, space_time_points
+from .solution_maps import (
+    EllipticMap,
+    HeatMap,
+    heat_norm,
+    space_time_points,
+)
+from .source_identification import (
+    NeumannFeatures,
+    SourceIdentification,
+    source_fields,
+)
+from .source_problem import (
+    BoundaryMisfit,
+    SourceProblem,
+    boundary_map,
+    two_sources,
+)
+from .subproblem import (
+    InnerSolve,
+    Subproblem,
+    Summable,
+    largest_gradient,
+    root_mean_square,
+    warm_gauss_newton,
+)
 
 __all__ = [
     "BilinearHeatMap",
+    "BoundaryMisfit",
+    "BurgersCompromise",
+    "BurgersControl",
     "BurgersMap",
+    "BurgersReference",
     "ControlCost",
     "DiscontinuityCapturing",
     "DistributedControl",
+    "EllipticCompromise",
+    "EllipticControl",
     "EllipticMap",
+    "FiniteElements",
     "FittedSolution",
     "FluxControl",
+    "GaussNewtonPotential",
     "HeatMap",
+    "InnerSolve",
     "Interface",
     "InterfaceAnsatz",
     "InterfacePoints",
+    "InversePotential",
+    "InversePotentialCompromise",
     "Known",
     "Manufactured",
+    "NeumannFeatures",
     "OperatorPair",
+    "PotentialData",
     "PrimalDualControlState",
     "SemilinearHeatMap",
     "SemismoothNewtonState",
     "Sides",
     "SolutionMap",
+    "SourceIdentification",
+    "SourceProblem",
+    "Subproblem",
+    "Summable",
     "TrainedEllipticMap",
     "Transmission",
     "Violations",
     "adjoint_equations",
     "bilinear_parabolic",
+    "boundary_map",
+    "burgers_objective",
+    "burgers_reduced",
+    "burgers_reference",
+    "burgers_state",
     "circle_control",
     "circle_flux_control",
     "collar",
@@ -94,22 +200,30 @@ __all__ = [
     "flower_control",
     "gradient_of",
     "heat_control",
+    "heat_fields",
     "heat_norm",
+    "heat_subproblem",
     "interface_adjoint",
     "interface_points",
     "interface_state",
+    "largest_gradient",
     "learned_distance",
     "learned_lift",
     "learned_phi",
     "level_interface",
     "moving_circle",
     "nonlinear_primal_dual",
+    "optimal_control",
     "optimality_gap",
     "optimality_system",
+    "potential_data",
+    "potential_prior",
     "primal_dual",
+    "root_mean_square",
     "semismooth_newton",
     "smooth_star",
     "soft_constraints",
+    "source_fields",
     "space_time_points",
     "sparse_elliptic",
     "sparse_parabolic",
@@ -121,5 +235,7 @@ __all__ = [
     "taylor_slope",
     "transpose_gap",
     "tuned_steps",
+    "two_sources",
     "violations",
+    "warm_gauss_newton",
 ]
