@@ -23,6 +23,7 @@ def test_every_example_is_tested():
         "plot_conditioning",
         "plot_fk_labels",
         "plot_four_holes",
+        "plot_interface_control",
         "plot_lasso",
         "plot_linear_program",
         "plot_matrix_completion",
@@ -200,6 +201,17 @@ def test_four_holes(capsys, monkeypatch):
     errors = names["errors"]
     assert min(errors["plain", 1], errors["labels", 1]) > 0.3
     assert max(errors["plain", 1000], errors["labels", 1000]) < 0.03
+
+
+@pytest.mark.slow  # two networks
+def test_interface_control(capsys, monkeypatch):
+    names = run_example("plot_interface_control", monkeypatch, steps=("max_iter=40", "max_iter=20"))
+    assert names["error"] < 0.01
+    assert max(names["jump"], names["boundary"]) < 1e-12
+    assert names["control"].abs().max() == 1
+    assert "misses its boundary values by" in capsys.readouterr().out
+    jump = names["flux"][names["inside"]][-1] / names["flux"][~names["inside"]][0]
+    assert float(jump) == pytest.approx(1, abs=0.05)
 
 
 def test_source_identification(capsys, monkeypatch):
