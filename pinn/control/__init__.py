@@ -42,10 +42,7 @@ from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
 from .one_dimensional_reference import (
     BurgersReference,
     GaussNewtonPotential,
-    burgers_objective,
-    burgers_reduced,
     burgers_reference,
-    burgers_state,
 )
 from .parabolic import heat_fields, heat_subproblem, optimal_control
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
@@ -106,10 +103,7 @@ __all__ = [
     "adjoint_equations",
     "bilinear_parabolic",
     "boundary_map",
-    "burgers_objective",
-    "burgers_reduced",
     "burgers_reference",
-    "burgers_state",
     "circle_control",
     "circle_flux_control",
     "collar",
