@@ -47,6 +47,7 @@ def test_other_domains_will_do():
     assert f.prox(torch.zeros(40, 1, dtype=torch.float64), 1e6).abs().max() <= 1e-2
 
 
+@pytest.mark.slow
 def test_the_compromise_is_the_minimum_of_its_rows_and_not_the_prox():
     """On (0, 3), with w = sin(pi x / 3), u = c w and y = d w: a quadratic function of c and d."""
     domain, alpha, step, lam = Interval(0.0, 3.0), 1.0, 1.0, (math.pi / 3) ** 2

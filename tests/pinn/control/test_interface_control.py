@@ -196,6 +196,7 @@ def test_the_derivative_of_the_cost_is_2_alpha_u_minus_the_adjoint_at_the_interf
     assert difference == pytest.approx(2 * rod.alpha * u - p.sum(), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_network_finds_the_control_of_a_flux_whose_adjoint_is_not_zero_there():
     rod = Rod(0.01)
     interface = Interface(Interval(-1, 1), Interval(-0.5, 0.5))
@@ -209,6 +210,7 @@ def test_a_network_finds_the_control_of_a_flux_whose_adjoint_is_not_zero_there()
     torch.testing.assert_close(control, torch.full((2, 1), rod.best(), dtype=torch.float64), rtol=0.03, atol=0)
 
 
+@pytest.mark.slow
 def test_the_soft_version_trains_on_the_same_equations_with_further_terms():
     known = KNOWN["circle"]
     interface = known.problem.equation.interface
@@ -295,6 +297,7 @@ def test_a_jump_of_the_value_comes_with_the_lift():
     assert isinstance(y, nn.Module)
 
 
+@pytest.mark.slow
 def test_learned_constraints_hold_as_far_as_they_were_learned():
     known = KNOWN["circle"]
     equation, interface = known.problem.equation, known.problem.equation.interface
@@ -313,6 +316,7 @@ def test_learned_constraints_hold_as_far_as_they_were_learned():
     assert ((gradient(phi.inside, on) * normal).sum(1) - 5).abs().max() < 0.2
 
 
+@pytest.mark.slow
 def test_turns_of_state_and_adjoint_solve_the_system():
     """By Gauss-Newton steps for one of them at a time; the other one stays as it is."""
     known = KNOWN["circle"]

@@ -35,6 +35,7 @@ def test_the_prox_of_total_variation_is_its_dual_box_problem(weight, seed):
     assert np.abs(x.numpy() - (v - differences.T @ dual.x)).max() <= 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_the_prox_of_the_prior_is_the_clipped_one(seed):
     v = np.random.default_rng(seed).normal(size=12)
@@ -122,6 +123,7 @@ def by_both(measured, subproblem, outer, gamma=1e-3, rho=0.005):
     return run.state.z, exact
 
 
+@pytest.mark.slow
 def test_the_prox_by_networks_is_that_by_finite_differences():
     measured = potential_data(40, noise=0.01)
     f = InversePotential(measured.nodes, measured.data, *nets(12), tolerance=Summable(5e-4), inner_steps=100)

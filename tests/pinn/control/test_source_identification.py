@@ -209,6 +209,7 @@ def test_the_points_of_the_equation_lie_in_their_cells(cells):
     assert (torch.bincount(f.cells) == len(f.inside) / cells**2).all()
 
 
+@pytest.mark.slow
 def test_training_lowers_what_is_left_of_the_equations_and_the_state_is_that_of_the_map():
     problem, truth = problem_of(), two_sources(N)
     f = SourceIdentification(problem, source_fields(30, 20, seed=1), rounds=3, inner_steps=4)
