@@ -1,5 +1,6 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
+from .active_sets import ActiveSets, active_sets
 from .burgers_map import BurgersMap
 from .control_checks import (
     OperatorPair,
@@ -18,6 +19,14 @@ from .manufactured import (
 )
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
+from .plots import (
+    plot_control_images,
+    plot_control_lines,
+    plot_decay,
+    plot_differences,
+    plot_images,
+    plot_lines,
+)
 from .primal_dual_control import (
     PrimalDualControlState,
     nonlinear_primal_dual,
@@ -35,6 +44,7 @@ from .semismooth_newton import (
 from .solution_maps import EllipticMap, HeatMap, heat_norm, space_time_points
 
 __all__ = [
+    "ActiveSets",
     "BilinearHeatMap",
     "BurgersMap",
     "ControlCost",
@@ -47,6 +57,7 @@ __all__ = [
     "SemismoothNewtonState",
     "SolutionMap",
     "TrainedEllipticMap",
+    "active_sets",
     "bilinear_parabolic",
     "control_objective",
     "derivative_gap",
@@ -54,6 +65,12 @@ __all__ = [
     "heat_norm",
     "nonlinear_primal_dual",
     "optimality_gap",
+    "plot_control_images",
+    "plot_control_lines",
+    "plot_decay",
+    "plot_differences",
+    "plot_images",
+    "plot_lines",
     "primal_dual",
     "semismooth_newton",
     "space_time_points",

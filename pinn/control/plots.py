@@ -25,29 +25,29 @@ SETS = {"at the lower bound": "#3b4cc0", "zero": "#f2f2f2", "between": "#9fd19f"
 Extent = tuple[float, float, float, float]
 
 
-def plot_images(images: Mapping[str, Tensor], extent: Extent = UNIT, *, level: Tensor | None = None) -> Figure:
+def plot_images(images: Mapping[str, Tensor], extent: Extent = UNIT, *, levels: Sequence[Tensor] = ()) -> Figure:
     """Draw images side by side, each on its own scale of colours.
 
     Args:
         images: {"name": (n1, n2)}.
         extent: first and last first, then second coordinate.
-        level: (n1, n2); where it vanishes a line is drawn, such as an interface.
+        levels: (n1, n2) for every image; where it vanishes a line is drawn, such as an interface.
 
     >>> len(plot_images({"state": torch.eye(3), "target": torch.ones(3, 3)}).axes)  # two images, two scales
     4
     """
     figure, axes = _panels(1, len(images))
-    for axis, (name, image) in zip(axes[0], images.items(), strict=True):
+    for i, (axis, (name, image)) in enumerate(zip(axes[0], images.items(), strict=True)):
         low, high = float(image.min()), float(image.max())
         if low < 0 < high:
             low, high = -max(-low, high), max(-low, high)
         colours = "RdBu_r" if low < 0 < high else "viridis"
         figure.colorbar(_image(axis, name, image, extent, cmap=colours, vmin=low, vmax=high), ax=axis)
-        _curve(axis, level, extent)
+        _curve(axis, levels[i : i + 1], extent)
     return figure
 
 
-def plot_differences(images: Mapping[str, Tensor], extent: Extent = UNIT, *, level: Tensor | None = None) -> Figure:
+def plot_differences(images: Mapping[str, Tensor], extent: Extent = UNIT, *, levels: Sequence[Tensor] = ()) -> Figure:
     """Draw differences side by side, on one scale of colours with 0 in its middle; arguments as of `plot_images`.
 
     >>> image = plot_differences({"u - reference": torch.tensor([[0.0, 0.5], [-2.0, 1.0]])}).axes[0].images[0]
@@ -56,9 +56,9 @@ def plot_differences(images: Mapping[str, Tensor], extent: Extent = UNIT, *, lev
     """
     largest = max(float(image.abs().max()) for image in images.values()) or 1.0
     figure, axes = _panels(1, len(images))
-    for axis, (name, image) in zip(axes[0], images.items(), strict=True):
+    for i, (axis, (name, image)) in enumerate(zip(axes[0], images.items(), strict=True)):
         shown = _image(axis, name, image, extent, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        _curve(axis, level, extent)
+        _curve(axis, levels[i : i + 1], extent)
     figure.colorbar(shown, ax=axes[0].tolist())
     return figure
 
@@ -69,7 +69,7 @@ def plot_control_images(
     upper: float = math.inf,
     extent: Extent = UNIT,
     *,
-    level: Tensor | None = None,
+    levels: Sequence[Tensor] = (),
 ) -> Figure:
     """Draw controls on one scale of colours, and below each where it is at a bound, zero, or between.
 
@@ -78,7 +78,7 @@ def plot_control_images(
         lower: a.
         upper: b.
         extent: as of `plot_images`.
-        level: as of `plot_images`.
+        levels: as of `plot_images`, for every control.
 
     >>> figure = plot_control_images({"u": torch.tensor([[-1.0, 0.0], [0.3, 1.0]])}, -1.0, 1.0)
     >>> figure.axes[1].images[0].get_array().tolist()
@@ -89,12 +89,12 @@ def plot_control_images(
 
     largest = max(float(image.abs().max()) for image in controls.values()) or 1.0
     figure, axes = _panels(2, len(controls))
-    for column, (name, image) in zip(axes.T, controls.items(), strict=True):
+    for i, (column, (name, image)) in enumerate(zip(axes.T, controls.items(), strict=True)):
         shown = _image(column[0], name, image, extent, cmap="RdBu_r", vmin=-largest, vmax=largest)
         codes = set_codes(active_sets(image, lower, upper))
         _image(column[1], "active sets", codes, extent, cmap=ListedColormap(list(SETS.values())), vmin=0, vmax=3)
         for axis in column:
-            _curve(axis, level, extent)
+            _curve(axis, levels[i : i + 1], extent)
     figure.colorbar(shown, ax=axes[0].tolist())
     patches = [Patch(facecolor=colour, edgecolor="0.5", label=name) for name, colour in SETS.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=2 * min(len(controls), 2), frameon=False)
@@ -205,8 +205,8 @@ def _image(axis: Axes, name: str, image: Tensor, extent: Extent, **colours: Any)
     return shown
 
 
-def _curve(axis: Axes, level: Tensor | None, extent: Extent) -> None:
-    if level is not None:
+def _curve(axis: Axes, levels: Sequence[Tensor], extent: Extent) -> None:
+    for level in levels:
         axis.contour(level.T.numpy(), [0.0], colors="black", linestyles="--", linewidths=0.8, extent=extent)
 
 
