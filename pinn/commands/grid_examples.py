@@ -9,7 +9,7 @@ from torch import Tensor
 
 from optsci.iteration import solve
 
-from ..control.active_sets import active_sets
+from ..control.control_sets import active_sets
 from ..control.manufactured import bilinear_parabolic, sparse_target
 from ..control.nonlinear_maps import BilinearHeatMap
 from ..control.plots import Extent, plot_control_images, plot_decay, plot_differences, plot_images

@@ -1,6 +1,5 @@
 """Optimal control of partial differential equations, and inverse problems: nonsmooth, and with exact constraints."""
 
-from .active_sets import ActiveSets, active_sets
 from .burgers_map import BurgersMap
 from .control_checks import (
     OperatorPair,
@@ -10,6 +9,7 @@ from .control_checks import (
     taylor_slope,
     transpose_gap,
 )
+from .control_sets import ActiveSets, active_sets
 from .manufactured import (
     Manufactured,
     bilinear_parabolic,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .active_sets import ActiveSets, active_sets
+from .control_sets import ActiveSets, active_sets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

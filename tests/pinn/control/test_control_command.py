@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from optsci import cli
 from optsci.pinn.commands.control_examples import EXAMPLES
-from optsci.pinn.control.active_sets import active_sets
+from optsci.pinn.control.control_sets import active_sets
 from optsci.pinn.control.plots import plot_control_images, plot_control_lines, set_codes
 
 runner = CliRunner()
