@@ -64,7 +64,7 @@ class PrimalDualControlState(NamedTuple):
 
     x: Tensor  # u_1, (n,): in the domain of theta, also with relaxation
     residual: Tensor  # the larger move of u and p, root mean squares, relative to what exceeds 1
-    bound: Tensor  # of the distance of x from the solution, root mean square; infinite without strong convexity, or nonlinear
+    bound: Tensor  # of the root mean square of x minus solution; infinite without strong convexity, or nonlinear
     u: Tensor  # relaxed control, from which it goes on
     p: Tensor  # relaxed dual variable: tends to S(u) - y_d
 
