@@ -28,6 +28,7 @@ def test_every_example_is_tested():
         "plot_optimal_transport",
         "plot_pruning",
         "plot_quantization",
+        "plot_source_identification",
         "plot_sparse_control",
         "plot_sparse_inverse_covariance",
         "plot_structured_pruning",
@@ -200,6 +201,17 @@ def test_four_holes(capsys, monkeypatch):
     assert max(errors["plain", 1000], errors["labels", 1000]) < 0.03
 
 
+def test_source_identification(capsys, monkeypatch):
+    names = run_example(
+        "plot_source_identification",
+        monkeypatch,
+        cells=("side=16, cells=16", "side=16, cells=8"),
+        outer=("max_iter=60", "max_iter=30"),
+    )
+    errors = {name: float(run.history["error"][-1]) for name, run in names["runs"].items()}
+    assert max(errors.values()) < 0.1
+    assert abs(errors["networks"] - errors["finite elements"]) < 0.02
+    assert "64 data, 64 unknowns" in capsys.readouterr().out
 def test_sparse_control(capsys, monkeypatch):
     names = run_example("plot_sparse_control", monkeypatch, cells=("cells = 64", "cells = 20"))
     assert "semismooth Newton converged in" in capsys.readouterr().out

@@ -94,7 +94,9 @@ def euler_kernel(drift, diffusion, killing, source, boundary, control, distance,
             else:
                 if spreads:
                     _square_root(diffusion(x), speed)
-                _spread(x, speed, noise, root, new)
+                    _spread(x, speed, noise, root, new)
+                else:
+                    _spread_evenly(x, root * speed[0], noise, new)
             if controls:
                 _subtract(control(x), x, new, discount, total)  # all of the step, also of one that will be the last
             if moves:
@@ -214,6 +216,13 @@ def _spread(x, speed, noise, root, new):
     for i in range(len(x)):
         for lane in range(LANES):
             new[i, lane] = x[i, lane] + root * speed[lane] * noise[i, lane]
+
+
+@njit(cache=True, fastmath=FUSED)
+def _spread_evenly(x, reach, noise, new):
+    for i in range(len(x)):
+        for lane in range(LANES):
+            new[i, lane] = x[i, lane] + reach * noise[i, lane]
 
 
 @njit(cache=True, fastmath=FUSED)

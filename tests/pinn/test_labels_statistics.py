@@ -95,7 +95,7 @@ def test_the_committor_of_a_repelling_ring():
     problem = Committor(
         Ball(radius=0.5), Complement(Ball(radius=2.0)), Box((-2, -2), (2, 2)), drift=restoring, diffusion=2.0
     )
-    assert z_scores(problem, [[1.0, 0.0]], 0.2888099449, paths=200000, method=EulerMaruyama(5e-4)).max() < 4
+    assert z_scores(problem, [[1.0, 0.0]], 0.2888099449, paths=10**6, method=EulerMaruyama(2e-4)).max() < 4
 
 
 COMMITTORS = [
@@ -114,17 +114,17 @@ COMMITTORS = [
 @pytest.mark.parametrize(("problem", "places", "exact"), COMMITTORS)
 def test_committors_in_one_dimension(problem, places, exact):
     points = np.array(places)[:, None]
-    assert z_scores(problem, points, exact, paths=10**6 // 4, method=EulerMaruyama(5e-4, exit=Exit.BRIDGE)).max() < 4
+    assert z_scores(problem, points, exact, paths=10**6, method=EulerMaruyama(5e-4, exit=Exit.BRIDGE)).max() < 4
 
 
 TIMES = [
-    pytest.param(DRIFTING, DRIFTING_STARTS, DRIFTING_EXACT, 2e-4, 200000, id="ornstein-uhlenbeck, beta 1"),
+    pytest.param(DRIFTING, DRIFTING_STARTS, DRIFTING_EXACT, 2e-4, 10**6, id="ornstein-uhlenbeck, beta 1"),
     pytest.param(
         MeanExitTime(Interval(-1.0, 1.0), drift=restoring, diffusion=1.0),
         DRIFTING_STARTS,
         [1.4452456134, 1.1729455500],
         2e-4,
-        100000,
+        10**6,
         id="ornstein-uhlenbeck, beta 2",
     ),
     pytest.param(
@@ -132,15 +132,15 @@ TIMES = [
         [[-1.0]],
         [3.5694341591],
         5e-4,
-        200000,
+        10**6,
         id="double well, beta 1",
     ),
     pytest.param(
         MeanExitTime(Interval(-2.0, 0.0), **double_well(3.0)),
         [[-1.0]],
         [12.6983500446],
-        1e-3,
-        30000,
+        5e-4,
+        10**6,
         id="exit from a well, beta 3",
     ),
     pytest.param(
