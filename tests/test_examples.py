@@ -212,6 +212,8 @@ def test_source_identification(capsys, monkeypatch):
     assert max(errors.values()) < 0.1
     assert abs(errors["networks"] - errors["finite elements"]) < 0.02
     assert "64 data, 64 unknowns" in capsys.readouterr().out
+
+
 def test_sparse_control(capsys, monkeypatch):
     names = run_example("plot_sparse_control", monkeypatch, cells=("cells = 64", "cells = 20"))
     assert "semismooth Newton converged in" in capsys.readouterr().out

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .grid_examples import bilinear_heat, sparse_elliptic
+from .line_examples import burgers, inverse_potential
 from .outcome import Outcome
+from .plane_examples import elliptic, source, sparse_heat
 
 
 class Example(NamedTuple):
@@ -17,6 +19,11 @@ class Example(NamedTuple):
 
 
 EXAMPLES = {
+    "burgers": Example(burgers, "Burgers' equation with a bound: ADMM with networks against finite differences"),
+    "inverse-potential": Example(inverse_potential, "a piecewise constant potential from noisy values of the state"),
+    "elliptic": Example(elliptic, "Poisson's equation, sparse and bounded: ADMM with networks against a fine grid"),
+    "source": Example(source, "a source inside of a square from values on its boundary, with total variation"),
+    "sparse-heat": Example(sparse_heat, "sparse control of the heat equation in space and time, by ADMM with networks"),
     "sparse-elliptic": Example(
         sparse_elliptic, "sources of Poisson's equation, most of them zero: primal-dual against semismooth Newton"
     ),

@@ -2,22 +2,8 @@
 
 from .burgers import BurgersCompromise, BurgersControl
 from .burgers_map import BurgersMap
-from .control_checks import (
-    OperatorPair,
-    derivative_gap,
-    gradient_of,
-    taylor_remainders,
-    taylor_slope,
-    transpose_gap,
-)
-from .control_sets import ActiveSets, active_sets
-from .manufactured import (
-    Manufactured,
-    bilinear_parabolic,
-    sparse_elliptic,
-    sparse_parabolic,
-    sparse_target,
 from .control_checks import OperatorPair, derivative_gap, gradient_of, taylor_remainders, taylor_slope, transpose_gap
+from .control_sets import ActiveSets, active_sets
 from .elliptic import EllipticCompromise, EllipticControl
 from .fem_reference import FiniteElements
 from .inverse_potential import (
@@ -39,14 +25,7 @@ from .one_dimensional_reference import (
 )
 from .parabolic import heat_fields, heat_subproblem, optimal_control
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
-from .plots import (
-    plot_control_images,
-    plot_control_lines,
-    plot_decay,
-    plot_differences,
-    plot_images,
-    plot_lines,
-)
+from .plots import plot_control_images, plot_control_lines, plot_decay, plot_differences, plot_images, plot_lines
 from .primal_dual_control import (
     PrimalDualControlState,
     nonlinear_primal_dual,

@@ -23,10 +23,15 @@ runner = CliRunner()
 FIGURES = {"state", "control", "convergence", "comparison"}
 FAST = {"sparse-elliptic", "bilinear-heat"}
 REDUCED = {  # sizes, and the largest relative errors that they may leave
+    "burgers": ({"steps": 20, "cells": 50, "widths": (12, 12)}, {"u": 5e-3, "y": 2e-3}),
+    "inverse-potential": ({"steps": 40, "cells": 60}, {"u": 5e-2, "y": 1e-2}),
+    "elliptic": ({"steps": 15, "cells": 14, "widths": (8, 8)}, {"u": 5e-2, "y": 2e-2}),
+    "source": ({"steps": 60, "cells": 8, "widths": (48, 32)}, {"u": 0.15, "y": 1e-2}),
+    "sparse-heat": ({"steps": 12, "nodes": 300, "width": 24, "cells": 8}, {"u": 2e-2, "y": 1e-2, "p": 2e-2}),
     "sparse-elliptic": ({"cells": 24}, {"u": 1e-6, "y": 1e-6}),
     "bilinear-heat": ({"cells": 8, "times": 8}, {"u": 1e-7, "y": 1e-7}),
 }
-SNIPPETS = (1e-4,)  # the largest errors of the snippets of the page
+SNIPPETS = (1e-4, 1e-2, 0.2)  # the largest errors of the snippets of the page
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +61,8 @@ def test_an_example_is_near_to_its_reference(name):
     assert set(found.figures) == FIGURES
     assert found.errors.keys() >= largest.keys()
     assert {of: error for of, error in found.errors.items() if error > largest.get(of, 1.0)} == {}
-    assert found.more["objective"] == pytest.approx(found.more["objective_of_reference"], rel=1e-2)
+    near = 0.2 if name == "interface-flower" else 1e-2  # where finite elements are the better method
+    assert found.more["objective"] == pytest.approx(found.more["objective_of_reference"], rel=near)
     assert 0 <= sum(found.active.values()) <= 1
     json.dumps([found.errors, found.active, found.more, found.run.history], allow_nan=False)
     # the method came nearer to the reference, or brought its loss down
