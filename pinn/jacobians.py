@@ -102,10 +102,16 @@ def jacobian_by_autograd(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
             jacobians.append(r.new_zeros(len(r), sum(p.numel() for p in trained)))
             continue
         for unit in torch.eye(len(r), dtype=r.dtype, device=r.device).split(CHUNK):
-            parts = torch.autograd.grad(
-                r, trained, unit, is_grads_batched=True, retain_graph=True, materialize_grads=True, allow_unused=True
+            parts = torch.autograd.grad(r, trained, unit, is_grads_batched=True, retain_graph=True, allow_unused=True)
+            jacobians.append(
+                torch.cat(
+                    [
+                        r.new_zeros(len(unit), p.numel()) if part is None else part.flatten(1)  # p is in other terms
+                        for p, part in zip(trained, parts, strict=True)
+                    ],
+                    1,
+                )
             )
-            jacobians.append(torch.cat([part.flatten(1) for part in parts], 1))
     return torch.cat(residuals), torch.cat(jacobians)
 
 

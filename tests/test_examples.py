@@ -17,11 +17,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "plot_admm_pinn",
         "plot_batched_lasso",
         "plot_committor",
         "plot_conditioning",
         "plot_fk_labels",
         "plot_four_holes",
+        "plot_interface_control",
         "plot_lasso",
         "plot_linear_program",
         "plot_matrix_completion",
@@ -201,6 +203,17 @@ def test_four_holes(capsys, monkeypatch):
     assert max(errors["plain", 1000], errors["labels", 1000]) < 0.03
 
 
+@pytest.mark.slow  # two networks
+def test_interface_control(capsys, monkeypatch):
+    names = run_example("plot_interface_control", monkeypatch, steps=("max_iter=40", "max_iter=20"))
+    assert names["error"] < 0.01
+    assert max(names["jump"], names["boundary"]) < 1e-12
+    assert names["control"].abs().max() == 1
+    assert "misses its boundary values by" in capsys.readouterr().out
+    jump = names["flux"][names["inside"]][-1] / names["flux"][~names["inside"]][0]
+    assert float(jump) == pytest.approx(1, abs=0.05)
+
+
 def test_source_identification(capsys, monkeypatch):
     names = run_example(
         "plot_source_identification",
@@ -225,3 +238,12 @@ def test_sparse_control(capsys, monkeypatch):
 
 def bounds_and_errors(run):
     return zip(run.history["bound"], run.history["error"], strict=True)
+
+
+def test_admm_pinn(capsys, monkeypatch):
+    sizes = ("nodes, widths, iterations = 101, (20, 20), 30", "nodes, widths, iterations = 26, (8, 8), 7")
+    names = run_example("plot_admm_pinn", monkeypatch, sizes=sizes, steps=("inner_steps=30", "inner_steps=8"))
+    assert names["error"] < 2e-2
+    assert 0 <= names["excess"] < 1e-3
+    assert names["u"].max() == 0.3
+    assert "last training" in capsys.readouterr().out

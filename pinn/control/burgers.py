@@ -8,7 +8,8 @@ r"""Control of the stationary Burgers equation as a function with a prox, by net
 .. math:: -\nu y'' + y y' = u, \qquad -\nu p'' - y p' = y - y_d, \qquad
    u = \frac{v - s p}{1 + s \alpha}, \qquad p(0) = p(1) = 0,
 
-where the last equation, the gradient condition, is put into the first.  `BurgersCompromise` approximates, then
+where the last equation, the gradient condition, is put into the first.  The second weighs :math:`s / (1 + s \alpha)`,
+the slope of u in -p, for the accuracy of u is what counts.  `BurgersCompromise` approximates, then
 optimises: networks for y and u minimise the mean of the squares of
 
 .. math:: -\nu y'' + y y' - u, \qquad y - y_d, \qquad
@@ -83,7 +84,7 @@ def BurgersControl(
         def adjoint_equation(x: Tensor, y: Field, p: Field) -> Tensor:
             return -nu * p.laplacian - y.value * p.gradient - (y.value - y_d)
 
-        return Equation(x, both, state_equation) + Equation(x, both, adjoint_equation)
+        return Equation(x, both, state_equation) + Equation(x, both, adjoint_equation, step / (1 + step * alpha))
 
     return Subproblem(x, fields, loss, lambda v, step: gradient_condition(adjoint(x), v, step), **inner)
 
@@ -101,7 +102,7 @@ def BurgersCompromise(
     """The same by one sum of mean squares of the equation, the data and the centre; arguments as of `BurgersControl`.
 
     For problems without a known adjoint, and to compare: where the equation is only penalised, y is not the state of u.
-    The measure of error is the largest entry of the gradient.
+    The measure of error is the largest entry of the gradient.  On few nodes see `EllipticCompromise`.
 
     Args:
         nodes: (n, 1).

@@ -8,16 +8,20 @@ r"""Control of Poisson's equation as a function with a prox, by networks.
 .. math:: -\Delta y = u, \qquad -\Delta p = y - y_d, \qquad u = \frac{v - s p}{1 + s \alpha}, \qquad p = 0 \ \text{on }
    \partial \Omega
 
-with :math:`p = -\alpha D N`: N is a network of the size of controls, that without g would be u itself away from the
-boundary, and D is 0 on the boundary.  `EllipticCompromise` approximates, then optimises: networks for y and u minimise
-the mean of the squares of :math:`-\Delta y - u`, :math:`y - y_d` and :math:`\sqrt{\alpha + 1/s}\,(u - v / (1 + s
-\alpha))`, in which the equation has the weight of the data.
+with :math:`p = -\sqrt\alpha D N`: N is the network, D is 0 on the boundary, and without g the control is
+:math:`D N / \sqrt\alpha`.  The adjoint equation weighs :math:`s / (1 + s \alpha)`, the slope of u in -p: so the
+system is skew-symmetric in y and :math:`p \sqrt{s / (1 + s \alpha)}`, up to the Laplacians.
+
+`EllipticCompromise` approximates, then optimises: networks for y and u minimise the mean of the squares of
+:math:`-\Delta y - u`, :math:`y - y_d` and :math:`\sqrt{\alpha + 1/s}\,(u - v / (1 + s \alpha))`, in which the equation
+has the weight of the data.
 
 Source: Y. Song, X. Yuan, H. Yue, arXiv 2302.08309, for the method.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import Tensor, nn
@@ -47,8 +51,9 @@ def EllipticControl(
     Args:
         domain: of any dimension d.
         nodes: (n, d) in the domain, where the control has its values and the equations are asked for.
-        state: y, 0 on the boundary, such as ``BoundaryAnsatz(MLP(2, [32, 32]), 0.0, domain.vanishing)``.  A factor with
-            kinks, such as ``domain.distance`` of a square, gives y kinks that no node sees: a source of its own.
+        state: y, 0 on the boundary, such as ``BoundaryAnsatz(MLP(2, [32, 32]), 0.0, domain.vanishing)``.  The factor
+            ``domain.distance`` has kinks, and so has y, that no node sees: they are a control that costs nothing, and
+            the result is another one.  It is let through with a warning.
         control: N, a network.
         target: y_d; a number, a function of x as of `Problem`, or values at the nodes, (n,) or (n, 1).
         alpha: cost of the control, positive.
@@ -63,29 +68,32 @@ def EllipticControl(
     >>> domain = UnitSquare()
     >>> x = domain.sample(50, seed=0)
     >>> y = BoundaryAnsatz(MLP(2, [8], 1), 0.0, domain.vanishing)
-    >>> f = EllipticControl(domain, x, y, MLP(2, [8], 1), target=1.0, alpha=1e-3)
+    >>> f = EllipticControl(domain, x, y, MLP(2, [8], 1), target=1.0, alpha=1e-3, inner_steps=9)
     >>> u = solve(admm(f, 1e-2 * L1() + Box(-1, 1), torch.zeros_like(x[:, :1]), rho=1e-2), max_iter=2).state.z
     >>> u.shape, bool(u.abs().max() <= 1)
     (torch.Size([50, 1]), True)
     """
     x, y_d = posed(domain, nodes, target, alpha)
-    adjoint = BoundaryAnsatz(control, 0.0, domain.vanishing)  # times -alpha
+    warn_of_kinks(domain, state)
+    adjoint = BoundaryAnsatz(control, 0.0, domain.vanishing)  # times the root of alpha
     fields = Fields(y=state, q=adjoint)
 
     def both(u: Any) -> tuple[nn.Module, nn.Module]:
         return u.y, u.q
 
+    root = float(alpha) ** 0.5
+
     def gradient_condition(q: Tensor, v: Tensor, step: float) -> Tensor:
-        return (v + step * alpha * q) / (1 + step * alpha)
+        return (v + step * root * q) / (1 + step * alpha)
 
     def loss(v: Tensor, step: float) -> Loss:
         def state_equation(x: Tensor, y: Field, q: Field) -> Tensor:
             return -y.laplacian - gradient_condition(q.value, v, step)
 
         def adjoint_equation(x: Tensor, y: Field, q: Field) -> Tensor:
-            return alpha * q.laplacian - (y.value - y_d)
+            return root * q.laplacian - (y.value - y_d)
 
-        return Equation(x, both, state_equation) + Equation(x, both, adjoint_equation)
+        return Equation(x, both, state_equation) + Equation(x, both, adjoint_equation, step / (1 + step * alpha))
 
     return Subproblem(x, fields, loss, lambda v, step: gradient_condition(adjoint(x), v, step), **inner)
 
@@ -102,7 +110,8 @@ def EllipticCompromise(
 ) -> Subproblem:
     """The same by one sum of mean squares of the equation, the data and the centre; see `EllipticControl`.
 
-    The measure of error is the largest entry of the gradient.
+    The measure of error is the largest entry of the gradient.  The loss is not zero at its minimum: take several times
+    more nodes than parameters, or the networks will follow all equations at the nodes and none between them.
 
     Args:
         domain: as of `EllipticControl`.
@@ -114,6 +123,7 @@ def EllipticCompromise(
         inner: as of `EllipticControl`.
     """
     x, y_d = posed(domain, nodes, target, alpha)
+    warn_of_kinks(domain, state)
     fields = Fields(y=state, u=control)
 
     def loss(v: Tensor, step: float) -> Loss:
@@ -131,3 +141,13 @@ def posed(domain: Domain, nodes: Any, target: Any, alpha: float) -> tuple[Tensor
     require_positive(alpha, "alpha")
     x = nodes_in(nodes, domain)
     return x, values_at(target, "target", x)
+
+
+def warn_of_kinks(domain: Domain, state: nn.Module) -> None:
+    """Warn of the factor of which y has kinks."""
+    if isinstance(state, BoundaryAnsatz) and state.distance == domain.distance:
+        warnings.warn(
+            "state has the factor domain.distance, whose kinks inside act on y like sources that no node sees: "
+            "the control will be wrong; take domain.vanishing",
+            stacklevel=3,
+        )

@@ -7,6 +7,8 @@ r"""A piecewise constant potential found from noisy values of the state, as a fu
 
 .. math:: -\nu y'' + u y = f, \qquad -\nu p'' + u p = y - y_d, \qquad u = v + s\, y\, p, \qquad p(0) = p(1) = 0.
 
+The second equation weighs s, for the accuracy of u is what counts.
+
 Noise in the data is no right side that a network can follow.  Its adjoint is put aside: with :math:`\tilde y` the least
 squares fit of the data by the first sines, and G the Green's function of :math:`-\nu\, d^2/dx^2`,
 
@@ -132,7 +134,7 @@ def InversePotential(
     >>> from optsci.pinn import MLP, BoundaryAnsatz
     >>> measured = potential_data(20)
     >>> y, p = (BoundaryAnsatz(MLP(1, [8], seed=i), 0.0, Interval(0.0, 1.0).vanishing) for i in range(2))
-    >>> f = InversePotential(measured.nodes, measured.data, y, p)
+    >>> f = InversePotential(measured.nodes, measured.data, y, p, inner_steps=9)
     >>> start = torch.full_like(measured.data, 0.5)
     >>> bool(solve(admm(f, potential_prior(), start, rho=0.1), max_iter=2).state.z.min() >= 0.1)
     True
@@ -152,7 +154,7 @@ def InversePotential(
             p = q.value + r
             return -nu * q.laplacian + (v + step * y.value * p) * p - (y.value - smooth)
 
-        return Equation(x, both, state_equation) + Equation(x, both, adjoint_equation)
+        return Equation(x, both, state_equation) + Equation(x, both, adjoint_equation, step)
 
     return Subproblem(x, fields, loss, lambda v, step: v + step * state(x) * (adjoint(x) + r), **inner)
 
@@ -169,7 +171,7 @@ def InversePotentialCompromise(
 ) -> Subproblem:
     """The same by one sum of mean squares of the equation, the data and the centre; see `InversePotential`.
 
-    The measure of error is the largest entry of the gradient.
+    The measure of error is the largest entry of the gradient.  On few nodes see `EllipticCompromise`.
 
     Args:
         nodes: (n, 1).

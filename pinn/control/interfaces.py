@@ -1,0 +1,295 @@
+r"""Interfaces: closed curves and surfaces that split a domain, standing or moving in time.
+
+.. math::
+
+   \Omega = \Omega_- \cup \Gamma \cup \Omega_+, \qquad [v] = v_+ - v_-, \qquad
+   \varphi = \begin{cases} 1 - w^m c + c\, (\psi + w)_+^m & \text{in } \Omega_- \\ 1 & \text{in } \Omega_+ \end{cases}
+
+with a level function :math:`\psi`, negative in :math:`\Omega_-`, the part inside of :math:`\Gamma`.  The auxiliary
+function :math:`\varphi` is continuous, smooth on either side, and its normal derivative jumps: a network that gets it
+as a further input is continuous across :math:`\Gamma` with a gradient that may jump (`interface_ansatz`).
+
+The part inside is a domain itself, so that its boundary has points and normals.  In time an interface may be carried
+along a path, :math:`\Gamma(t) = \Gamma + c(t)`; points then have the time as their last coordinate.
+
+Source: arXiv 2308.06709 and its public code, for the circle, :math:`\varphi = (r/r_0)^2`, and the flower, m = 3.
+Departures: a general :math:`\varphi` needs no width, as :math:`1 - \ell/\max\ell` with the smooth level
+:math:`\ell` of the domain inside; on a disk that is :math:`(r/r_0)^2`, too.  For stars :math:`1 + \psi`, made smooth
+at the center, is the default: its second derivatives are smaller than those of a `collar`, the form of the paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optsci._tensor import as_finite, require_finite
+
+from ..ansatz import column
+from ..derivatives import Solution
+from ..domain_protocol import TINY, Domain, points_of
+from ..level_sets import LevelSet, Star
+from ..numpy_on_torch import on_tensors
+from ..sampling import UnitPoints, sobol
+
+CHECKED = 4096  # points at which an interface is looked at
+TIMES = 17  # and times, of a moving one
+
+Coefficient = float | Solution  # a number, or a function of points, (n, d) -> (n, 1)
+
+
+class Sides(NamedTuple):
+    """Points, or functions, or numbers, of the two sides of an interface."""
+
+    inside: Any
+    outside: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Interface:
+    r"""The boundary of a domain inside of another one, and an auxiliary function with a kink there.
+
+    Args:
+        domain: :math:`\Omega`, bounded.
+        inside: :math:`\Omega_-`, with its closure in the domain: `Ball`, `Star`, `LevelSet`, …; at time 0 of the path.
+        phi: the branch of :math:`\varphi` inside, (n, d) -> (n, 1), 1 on the interface, where its normal derivative is
+            not 0; outside it is 1.  None: `smooth_star` of a `Star`, else :math:`1 - \ell / \max \ell`.
+        horizon: T; the points then have a time in [0, T] as a further, last coordinate.
+        path: c, times (n, 1) -> (n, d) with c(0) = 0: the part inside at time t is shifted by c(t).
+
+    Raises:
+        ValueError: no point, or every point, of the domain lies inside: the interface is not in the domain; or it
+            leaves the domain; or ``phi`` is not 1 on it; or not finite.
+
+    >>> from optsci.pinn import Ball, Box
+    >>> circle = Interface(Box((-1, -1), (1, 1)), Ball(radius=0.5))
+    >>> circle.psi(torch.tensor([[0.3, 0.3], [0.6, 0.8]], dtype=torch.float64)).round(decimals=6).tolist()
+    [[-0.075736], [0.5]]
+    >>> x, normal = circle.on_interface(5, seed=0)
+    >>> bool(torch.allclose(normal, x / 0.5))
+    True
+    """
+
+    domain: Domain
+    inside: Domain
+    phi: Solution | None = None
+    horizon: float | None = None
+    path: Callable[[Tensor], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.domain.dim != self.inside.dim:
+            raise ValueError(f"inside must have the dimension {self.domain.dim} of domain, got {self.inside.dim}")
+        if self.horizon is not None and not (math.isfinite(self.horizon) and self.horizon > 0):
+            raise ValueError(f"horizon must be finite and positive, got {self.horizon}")
+        if self.path is not None and self.horizon is None:
+            raise ValueError("path needs a horizon: give the last time, horizon = T")
+        self._require_in_domain()
+        x, _ = self.on_interface(256, 0)
+        value = column("phi", self.branch, x)
+        require_finite(value, "phi")
+        if (value - 1).abs().max() > 1e-9:
+            raise ValueError(f"phi must be 1 on the interface, got {value.flatten()[(value - 1).abs().argmax()]}")
+
+    @property
+    def dim(self) -> int:
+        """The number of coordinates of points, with time."""
+        return self.domain.dim + (self.horizon is not None)
+
+    @property
+    def axes(self) -> list[int]:
+        """The coordinates in space."""
+        return list(range(self.domain.dim))
+
+    @property
+    def measure(self) -> float:
+        """The length, or area, of the interface."""
+        return self.inside.boundary_measure
+
+    @cached_property
+    def share(self) -> float:
+        """The part of the volume of the domain that lies inside."""
+        return self.inside.volume / self.domain.volume
+
+    def psi(self, x: Tensor) -> Tensor:
+        """Return (n, 1): negative inside, 0 on the interface, positive outside."""
+        return -self.inside.distance(self.at_rest(x))
+
+    def contains(self, x: Tensor) -> Tensor:
+        """Return (n, 1) booleans: whether points lie inside."""
+        return self.psi(x) < 0
+
+    def choose(self, x: Tensor, inside: Coefficient, outside: Coefficient) -> Tensor:
+        """Return (n, 1): one function inside and another one outside; both are evaluated everywhere."""
+        return torch.where(self.contains(x), values_at(inside, x), values_at(outside, x))
+
+    def branch(self, x: Tensor) -> Tensor:
+        """Return the branch of phi inside, (n, 1), at any points."""
+        return self._phi(self.at_rest(x))
+
+    def auxiliary(self, x: Tensor) -> Tensor:
+        r"""Return :math:`\varphi`, (n, 1)."""
+        return self.choose(x, self.branch, 1.0)
+
+    def at_rest(self, x: Tensor) -> Tensor:
+        """Return the points in space (n, d), as the domain inside at time 0 sees them."""
+        d = self.domain.dim
+        x = points_of(x, self.dim)
+        return x[:, :d] if self.path is None else x[:, :d] - self.path(x[:, d:])
+
+    def sample(self, n: int, seed: int, *, points: UnitPoints = sobol) -> Sides:
+        """Return points (n-, dim) inside and (n+, dim) outside, n together, uniform in space and time."""
+        x = self._with_times(self.domain.sample(n, seed, points=points), seed)
+        within = self.contains(x)[:, 0]
+        return Sides(x[within], x[~within])
+
+    def on_interface(self, n: int, seed: int, *, points: UnitPoints = sobol) -> tuple[Tensor, Tensor]:
+        """Return points (n, dim), uniform on the interface and in time, and unit normals out of the part inside.
+
+        Every point stands for ``measure / n`` of the interface.  Normals have the component 0 in time.
+        """
+        x, inward = self.inside.sample_boundary(n, seed, points=points)
+        x = self._with_times(x, seed)
+        if self.path is not None:
+            d = self.domain.dim
+            x = torch.cat((x[:, :d] + self.path(x[:, d:]), x[:, d:]), 1)
+        return x, torch.nn.functional.pad(-inward, (0, self.dim - self.domain.dim))
+
+    def on_boundary(self, n: int, seed: int, *, points: UnitPoints = sobol) -> Tensor:
+        """Return points (n, dim) of the boundary of the domain, uniform there and in time."""
+        return self._with_times(self.domain.sample_boundary(n, seed, points=points)[0], seed)
+
+    def at_time(self, t: float, x: Tensor) -> Tensor:
+        """Return points in space (n, d) with a time, (n, dim)."""
+        return x if self.horizon is None else torch.cat((x, x.new_full((len(x), 1), t)), 1)
+
+    @cached_property
+    def _phi(self) -> Solution:
+        if self.phi is not None:
+            return self.phi
+        if isinstance(self.inside, Star):
+            return smooth_star(self.inside)
+        level = self.inside.level
+        middle = 0.5 * torch.tensor([self.inside.lower, self.inside.upper], dtype=torch.float64).sum(0, keepdim=True)
+        top = float(level(torch.cat((middle, self.inside.sample(CHECKED, 0, points=sobol)))).max())
+        return lambda x: 1 - level(x) / top
+
+    def _with_times(self, x: Tensor, seed: int) -> Tensor:
+        """Points with times that are evenly spread, in random order."""
+        if self.horizon is None:
+            return x
+        random = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(x), generator=random) + torch.rand(len(x), generator=random, dtype=x.dtype)
+        return torch.cat((x, self.horizon * order[:, None] / len(x)), 1)
+
+    def _require_in_domain(self) -> None:
+        x = self.domain.sample(CHECKED, 0, points=sobol)
+        on = self.domain.sample_boundary(CHECKED // 4, 0, points=sobol)[0]
+        for t in np.linspace(0, self.horizon or 0.0, 1 if self.path is None else TIMES):
+            value, outer = self.psi(self.at_time(t, x)), self.psi(self.at_time(t, on))
+            require_finite(value, "psi")
+            when = "" if self.path is None else f" at time {t:g}"
+            if not ((value < 0).any() and (value > 0).any()):
+                sign = "positive" if value.max() > 0 else "negative"
+                raise ValueError(f"the level set must vanish in the domain, it is {sign} at all {len(x)} points{when}")
+            if outer.min() <= 0:
+                there = on[outer.argmin()].tolist()
+                raise ValueError(
+                    f"inside must lie in the domain, its closure contains the boundary point {there}{when}"
+                )
+
+
+def level_interface(
+    domain: Domain, psi: Callable[[Any], Any], lipschitz: float, *, horizon: float | None = None
+) -> Interface:
+    """Return the interface where a function vanishes.
+
+    Args:
+        domain: bounded.
+        psi: x (d, n) -> (n,), components first, written with NumPy, negative inside and twice differentiable there.
+        lipschitz: a bound of its gradient.
+        horizon: as of `Interface`.
+
+    >>> from optsci.pinn import Box
+    >>> ellipse = level_interface(Box((-1, -1), (1, 1)), lambda x: x[0] ** 2 + 4 * x[1] ** 2 - 0.25, 9.0)
+    >>> abs(ellipse.inside.volume - math.pi / 8) < 1e-3
+    True
+    >>> level_interface(Box((-1, -1), (1, 1)), lambda x: x[0] ** 2 + 1, 3.0)
+    Traceback (most recent call last):
+    ValueError: the level set must vanish in the domain, it is positive at all 4096 points
+    """
+    return Interface(domain, LevelSet(lambda x: -psi(x), lipschitz, domain.lower, domain.upper), horizon=horizon)
+
+
+def smooth_star(star: Star) -> Solution:
+    r"""Return :math:`\varphi = 1 + \psi\, r^3 / (r^3 + a^3)` for :math:`\psi = r - \rho(\text{angle})`.
+
+    With a half the least radius: near to :math:`1 + \psi`, and twice differentiable at the center, where that is not.
+
+    >>> phi = smooth_star(Star(lambda angle: 0.5 + 0 * angle, 0.0))
+    >>> phi(torch.tensor([[0.5, 0.0], [0.0, 0.25], [0.0, 0.0]], dtype=torch.float64)).round(decimals=6).tolist()
+    [[1.0], [0.875], [1.0]]
+    """
+    reach = (0.5 * star._least) ** 3
+
+    def phi(x: Tensor) -> Tensor:
+        r, psi = radial(star, x)
+        return (1 + psi * r**3 / (r**3 + reach))[:, None]
+
+    return phi
+
+
+def collar(star: Star, width: float | None = None, power: int = 3, height: float = 1.0) -> Solution:
+    r"""Return :math:`\varphi = 1 - h + h\,((\psi + w)_+/w)^m`, for :math:`\psi = |x - c| - \rho(\text{angle})`.
+
+    It varies in a collar of the width w inside of the boundary of a star, and is constant farther in.
+
+    Args:
+        star: the domain inside.
+        width: w, at most the least radius; None is 9/10 of that.
+        power: m, at least 3: with less the second derivatives jump at :math:`\psi = -w`.
+        height: h = c w^m; the normal derivative jumps by h m / w.
+
+    >>> phi = collar(Star(lambda angle: 0.5 + 0 * angle, 0.0))
+    >>> phi(torch.tensor([[0.5, 0.0], [0.0, 0.1], [0.0, 0.0]], dtype=torch.float64)).round(decimals=6).tolist()
+    [[1.0], [0.001372], [0.0]]
+    """
+    least = float(star._least)
+    w = 0.9 * least if width is None else width
+    if not 0 < w <= least:
+        raise ValueError(f"width must be positive and at most the least radius {least:g}, got {width}")
+    if power < 3:
+        raise ValueError(f"power must be at least 3, or second derivatives jump inside, got {power}")
+    if not (math.isfinite(height) and height != 0):
+        raise ValueError(f"height must be finite and not 0, got {height}")
+
+    def phi(x: Tensor) -> Tensor:
+        _, psi = radial(star, x)
+        return (1 - height + height * ((psi + w).clamp(min=0) / w) ** power)[:, None]
+
+    return phi
+
+
+def radial(star: Star, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distance r from the center and psi = r - rho(angle), both (n,)."""
+    across, up = (x - x.new_tensor(star.center)).unbind(1)
+    r = (across.square() + up.square() + TINY).sqrt()
+    return r, r - on_tensors(star.radius)(torch.atan2(up, across + TINY**0.5))
+
+
+def values_at(f: Coefficient, x: Tensor) -> Tensor:
+    """Return a number, or a function of points, at points, (n, 1)."""
+    return column("coefficient", f, x) if callable(f) else x.new_full((len(x), 1), float(f))
+
+
+def require_finite_at(f: Coefficient, x: Tensor, name: str) -> Tensor:
+    """Return the values (n, 1) of a coefficient, refusing what is not finite or not a column."""
+    value = column(name, f, x) if callable(f) else as_finite(f, name, like=x).expand(len(x), 1)
+    require_finite(value, name)
+    return value
