@@ -6,33 +6,7 @@ from .control_checks import OperatorPair, derivative_gap, gradient_of, taylor_re
 from .control_sets import ActiveSets, active_sets
 from .elliptic import EllipticCompromise, EllipticControl
 from .fem_reference import FiniteElements
-from .burgers import (
-    BurgersCompromise,
-    BurgersControl,
-)
-from .burgers_map import (
-    BurgersMap,
-)
-from .control_checks import (
-    OperatorPair,
-    derivative_gap,
-    gradient_of,
-    taylor_remainders,
-    taylor_slope,
-    transpose_gap,
-)
-from .elliptic import EllipticCompromise, EllipticControl
-from .elliptic import (
-    EllipticCompromise,
-    EllipticControl,
-)
-from .fem_reference import (
-    FiniteElements,
-)
-from .interface_ansatz import (
-    DiscontinuityCapturing,
-    InterfaceAnsatz,
-)
+from .interface_ansatz import DiscontinuityCapturing, InterfaceAnsatz
 from .interface_control import (
     DistributedControl,
     FluxControl,
@@ -44,17 +18,8 @@ from .interface_control import (
     soft_constraints,
     state_equations,
 )
-from .interface_fields import (
-    Violations,
-    interface_adjoint,
-    interface_state,
-    violations,
-)
-from .interface_learned import (
-    learned_distance,
-    learned_lift,
-    learned_phi,
-)
+from .interface_fields import Violations, interface_adjoint, interface_state, violations
+from .interface_learned import learned_distance, learned_lift, learned_phi
 from .interface_problems import (
     Known,
     circle_control,
@@ -64,17 +29,8 @@ from .interface_problems import (
     moving_circle,
     square_bubble,
 )
-from .interface_reference import (
-    FittedSolution,
-    fitted_finite_elements,
-)
-from .interfaces import (
-    Interface,
-    Sides,
-    collar,
-    level_interface,
-    smooth_star,
-)
+from .interface_reference import FittedSolution, fitted_finite_elements
+from .interfaces import Interface, Sides, collar, level_interface, smooth_star
 from .inverse_potential import (
     InversePotential,
     InversePotentialCompromise,
@@ -82,17 +38,8 @@ from .inverse_potential import (
     potential_data,
     potential_prior,
 )
-from .manufactured import (
-    Manufactured,
-    bilinear_parabolic,
-    sparse_elliptic,
-    sparse_parabolic,
-    sparse_target,
-)
-from .nonlinear_maps import (
-    BilinearHeatMap,
-    SemilinearHeatMap,
-)
+from .manufactured import Manufactured, bilinear_parabolic, sparse_elliptic, sparse_parabolic, sparse_target
+from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
 from .one_dimensional_reference import (
     BurgersReference,
     GaussNewtonPotential,
@@ -102,26 +49,8 @@ from .one_dimensional_reference import (
     burgers_state,
 )
 from .parabolic import heat_fields, heat_subproblem, optimal_control
-from .manufactured import (
-    Manufactured,
-    bilinear_parabolic,
-    sparse_elliptic,
-    sparse_parabolic,
-    sparse_target,
-)
-from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
-from .one_dimensional_reference import BurgersReference, GaussNewtonPotential, burgers_reference
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
 from .plots import plot_control_images, plot_control_lines, plot_decay, plot_differences, plot_images, plot_lines
-from .parabolic import (
-    heat_fields,
-    heat_subproblem,
-    optimal_control,
-)
-from .pinn_solution_map import (
-    TrainedEllipticMap,
-    optimality_gap,
-)
 from .primal_dual_control import (
     PrimalDualControlState,
     nonlinear_primal_dual,
@@ -129,38 +58,11 @@ from .primal_dual_control import (
     strong_convexity,
     tuned_steps,
 )
-from .semismooth_newton import (
-    ControlCost,
-    SemismoothNewtonState,
-    SolutionMap,
-    control_objective,
-    semismooth_newton,
-)
-from .solution_maps import (
-    EllipticMap,
-    HeatMap,
-    heat_norm,
-    space_time_points,
-)
-from .source_identification import (
-    NeumannFeatures,
-    SourceIdentification,
-    source_fields,
-)
-from .source_problem import (
-    BoundaryMisfit,
-    SourceProblem,
-    boundary_map,
-    two_sources,
-)
-from .subproblem import (
-    InnerSolve,
-    Subproblem,
-    Summable,
-    largest_gradient,
-    root_mean_square,
-    warm_gauss_newton,
-)
+from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
+from .solution_maps import EllipticMap, HeatMap, heat_norm, space_time_points
+from .source_identification import NeumannFeatures, SourceIdentification, source_fields
+from .source_problem import BoundaryMisfit, SourceProblem, boundary_map, two_sources
+from .subproblem import InnerSolve, Subproblem, Summable, largest_gradient, root_mean_square, warm_gauss_newton
 
 __all__ = [
     "ActiveSets",
@@ -202,9 +104,9 @@ __all__ = [
     "Subproblem",
     "Summable",
     "TrainedEllipticMap",
-    "active_sets",
     "Transmission",
     "Violations",
+    "active_sets",
     "adjoint_equations",
     "bilinear_parabolic",
     "boundary_map",
@@ -212,7 +114,6 @@ __all__ = [
     "burgers_reduced",
     "burgers_reference",
     "burgers_state",
-    "burgers_reference",
     "circle_control",
     "circle_flux_control",
     "collar",
@@ -237,13 +138,13 @@ __all__ = [
     "nonlinear_primal_dual",
     "optimal_control",
     "optimality_gap",
+    "optimality_system",
     "plot_control_images",
     "plot_control_lines",
     "plot_decay",
     "plot_differences",
     "plot_images",
     "plot_lines",
-    "optimality_system",
     "potential_data",
     "potential_prior",
     "primal_dual",
