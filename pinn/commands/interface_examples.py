@@ -60,8 +60,8 @@ def interface_flower(
     problem = flower_control()
     elements = fitted_finite_elements(problem, cells)
     known = Known(problem, elements.state, elements.adjoint, elements.control, 0.0)
-    sizes = {"widths": (20, 20), "inner": 2000, "on": 500} | sizes
-    trained = train(known, seed, steps, turns=turns, scale=0.05, **sizes)
+    usual = larger(sizes, inner=2000, on=500)
+    trained = train(known, seed, steps, turns=turns, scale=0.05, **usual)
     against = f"finite elements with {elements.nodes} nodes"
     return Outcome(trained.run, against, *numbers(known, trained), distributed_figures(known, trained))
 
@@ -76,15 +76,20 @@ def interface_flux(seed: int, steps: int = 60, **sizes: Any) -> Outcome:
 def interface_heat(seed: int, steps: int = 60, **sizes: Any) -> Outcome:
     """The heat equation with a circle that stands still."""
     known = heat_control()
-    trained = train(known, seed, steps, **{"widths": (20, 20), "inner": 600, "on": 120} | sizes)
+    trained = train(known, seed, steps, **larger(sizes, inner=600, on=120))
     return Outcome(trained.run, KNOWN, *numbers(known, trained), figures_in_time(known, trained))
 
 
 def moving_interface(seed: int, steps: int = 60, **sizes: Any) -> Outcome:
     """The heat equation with a circle that moves along another one."""
     known = moving_circle()
-    trained = train(known, seed, steps, **{"widths": (20, 20), "inner": 600, "on": 120} | sizes)
+    trained = train(known, seed, steps, **larger(sizes, inner=600, on=120))
     return Outcome(trained.run, KNOWN, *numbers(known, trained), figures_in_time(known, trained))
+
+
+def larger(sizes: dict[str, Any], inner: int, on: int) -> dict[str, Any]:
+    """Return the sizes with others than `train` has where they are not given."""
+    return {"widths": (20, 20), "inner": inner, "on": on, **sizes}
 
 
 class Trained(NamedTuple):
@@ -121,8 +126,8 @@ def train(
         scale: of the network of p.
         progress: whether a bar is shown.
     """
-    problem, equation = known.problem, known.problem.equation
-    interface = equation.interface
+    problem: Any = known.problem
+    equation, interface = problem.equation, problem.equation.interface
     y, p = (MLP(interface.dim + 1, widths, 1, seed=2 * seed + i, scale=size) for i, size in enumerate((1.0, scale)))
     u = Fields(
         y=interface_state(equation, y, known.lift, square_bubble), p=interface_adjoint(equation, p, square_bubble)
@@ -150,7 +155,8 @@ def by_turns(known: Known, u: Fields, where: InterfacePoints, turns: Turns) -> I
 
     Where the interface is bent, and p small, both together are drawn to where neither is solved.
     """
-    alone = {"y": state_equations(known.problem, where), "p": adjoint_equations(known.problem, where)}
+    problem: Any = known.problem
+    alone = {"y": state_equations(problem, where), "p": adjoint_equations(problem, where)}
     for turn in turns:
         for (name, loss), most in zip(alone.items(), turn, strict=True):
             for other in alone:
@@ -203,7 +209,10 @@ def distributed_figures(known: Known, trained: Trained) -> dict[str, Any]:
     curve = image(problem.equation.interface.psi, x)
     control = as_image(control_at(known, u, x))
     bounds = float(values_at(problem.lower, x)[0]), float(values_at(problem.upper, x)[0])
-    off = {"error of u": control - image(known.control, x), "error of y": image(u.y, x) - image(known.state, x)}
+    off = {
+        "error of u": control - image(known.control, x),
+        "error of y": image(u.get_submodule("y"), x) - image(known.state, x),
+    }
     return {
         "state": plot_images(state_and_target(known, u, x), SQUARE, levels=[curve] * 2),
         "control": plot_control_images({"control u": control}, *bounds, SQUARE, levels=[curve]),
@@ -255,7 +264,7 @@ def figures_in_time(known: Known, trained: Trained) -> dict[str, Any]:
 
     off = images("error of u", lambda x: control(x) - known.control(x))
     return {
-        "state": plot_images(images("y", u.y), SQUARE, levels=curves),
+        "state": plot_images(images("y", u.get_submodule("y")), SQUARE, levels=curves),
         "control": plot_control_images(images("u", control), *bounds, SQUARE, levels=curves),
         "convergence": decay(trained),
         "comparison": plot_images(off, SQUARE, levels=curves),
@@ -264,7 +273,7 @@ def figures_in_time(known: Known, trained: Trained) -> dict[str, Any]:
 
 def state_and_target(known: Known, u: Fields, x: Tensor) -> dict[str, Tensor]:
     """What is compared in the objective."""
-    return {"state y": image(u.y, x), "target": image(lambda x: values_at(known.problem.target, x), x)}
+    return {"state y": image(u.get_submodule("y"), x), "target": image(lambda x: values_at(known.problem.target, x), x)}
 
 
 def decay(trained: Trained) -> Any:

@@ -40,14 +40,7 @@ from .inverse_potential import (
 )
 from .manufactured import Manufactured, bilinear_parabolic, sparse_elliptic, sparse_parabolic, sparse_target
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
-from .one_dimensional_reference import (
-    BurgersReference,
-    GaussNewtonPotential,
-    burgers_objective,
-    burgers_reduced,
-    burgers_reference,
-    burgers_state,
-)
+from .one_dimensional_reference import BurgersReference, GaussNewtonPotential, burgers_reference
 from .parabolic import heat_fields, heat_subproblem, optimal_control
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
 from .plots import plot_control_images, plot_control_lines, plot_decay, plot_differences, plot_images, plot_lines
@@ -110,10 +103,7 @@ __all__ = [
     "adjoint_equations",
     "bilinear_parabolic",
     "boundary_map",
-    "burgers_objective",
-    "burgers_reduced",
     "burgers_reference",
-    "burgers_state",
     "circle_control",
     "circle_flux_control",
     "collar",
