@@ -44,13 +44,6 @@ from .one_dimensional_reference import BurgersReference, GaussNewtonPotential, b
 from .parabolic import heat_fields, heat_subproblem, optimal_control
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
 from .plots import plot_control_images, plot_control_lines, plot_decay, plot_differences, plot_images, plot_lines
-from .one_dimensional_reference import (
-    BurgersReference,
-    GaussNewtonPotential,
-    burgers_reference,
-)
-from .parabolic import heat_fields, heat_subproblem, optimal_control
-from .pinn_solution_map import TrainedEllipticMap, optimality_gap
 from .primal_dual_control import (
     PrimalDualControlState,
     nonlinear_primal_dual,
