@@ -1,4 +1,7 @@
-"""The command line: ``optsci compress``, ``prune-units``, ``quantize``, ``evaluate``, ``pinn`` and ``demo``."""
+"""The command line of the library.
+
+Its commands are ``optsci compress``, ``prune-units``, ``quantize``, ``evaluate``, ``pinn``, ``control`` and ``demo``.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from optsci.compress.commands.measuring import demo as demo_of_compression
 from optsci.compress.commands.measuring import evaluate
 from optsci.compress.commands.pruning import compress, prune_units
 from optsci.compress.commands.quantizing import quantize
+from optsci.pinn.commands.control import control
 from optsci.pinn.commands.solving import demo as demo_of_pinn
 from optsci.pinn.commands.solving import pinn
 
@@ -36,7 +40,7 @@ def demo(
     demo_of_pinn(out / "pinn")
 
 
-for command in (compress, prune_units, quantize, evaluate, pinn, demo):
+for command in (compress, prune_units, quantize, evaluate, pinn, control, demo):
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 from .burgers import BurgersCompromise, BurgersControl
 from .burgers_map import BurgersMap
 from .control_checks import OperatorPair, derivative_gap, gradient_of, taylor_remainders, taylor_slope, transpose_gap
+from .control_sets import ActiveSets, active_sets
 from .elliptic import EllipticCompromise, EllipticControl
 from .fem_reference import FiniteElements
 from .interface_ansatz import DiscontinuityCapturing, InterfaceAnsatz
@@ -39,13 +40,10 @@ from .inverse_potential import (
 )
 from .manufactured import Manufactured, bilinear_parabolic, sparse_elliptic, sparse_parabolic, sparse_target
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
-from .one_dimensional_reference import (
-    BurgersReference,
-    GaussNewtonPotential,
-    burgers_reference,
-)
+from .one_dimensional_reference import BurgersReference, GaussNewtonPotential, burgers_reference
 from .parabolic import heat_fields, heat_subproblem, optimal_control
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
+from .plots import plot_control_images, plot_control_lines, plot_decay, plot_differences, plot_images, plot_lines
 from .primal_dual_control import (
     PrimalDualControlState,
     nonlinear_primal_dual,
@@ -60,6 +58,7 @@ from .source_problem import BoundaryMisfit, SourceProblem, boundary_map, two_sou
 from .subproblem import InnerSolve, Subproblem, Summable, largest_gradient, root_mean_square, warm_gauss_newton
 
 __all__ = [
+    "ActiveSets",
     "BilinearHeatMap",
     "BoundaryMisfit",
     "BurgersCompromise",
@@ -100,6 +99,7 @@ __all__ = [
     "TrainedEllipticMap",
     "Transmission",
     "Violations",
+    "active_sets",
     "adjoint_equations",
     "bilinear_parabolic",
     "boundary_map",
@@ -129,6 +129,12 @@ __all__ = [
     "optimal_control",
     "optimality_gap",
     "optimality_system",
+    "plot_control_images",
+    "plot_control_lines",
+    "plot_decay",
+    "plot_differences",
+    "plot_images",
+    "plot_lines",
     "potential_data",
     "potential_prior",
     "primal_dual",

@@ -63,8 +63,8 @@ class PrimalDualControlState(NamedTuple):
     """An iteration of ``primal_dual`` or ``nonlinear_primal_dual``."""
 
     x: Tensor  # u_1, (n,): in the domain of theta, also with relaxation
-    residual: Tensor  # the larger of |u_1 - u| / max(1, |u_1|) and |p_1 - p| / max(1, |p_1|), root mean squares
-    bound: Tensor  # of the distance |x - u*|, root mean square; infinite without strong convexity, or nonlinear
+    residual: Tensor  # the larger move of u and p, root mean squares, relative to what exceeds 1
+    bound: Tensor  # of the root mean square of x minus solution; infinite without strong convexity, or nonlinear
     u: Tensor  # relaxed control, from which it goes on
     p: Tensor  # relaxed dual variable: tends to S(u) - y_d
 
