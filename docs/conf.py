@@ -43,6 +43,7 @@ autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 napoleon_use_rtype = False
+suppress_warnings = ["ref.python"]  # what napoleon takes for a type, the p in (p, p), is an attribute of many classes
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

@@ -216,7 +216,7 @@ def divided(profile: Solution, interface: Interface, diffusion: tuple[float, flo
 
 
 def radius_of(x: Tensor) -> Tensor:
-    """|x|, (n, 1)."""
+    """Return the length of x, (n, 1)."""
     return x.norm(dim=1, keepdim=True)
 
 

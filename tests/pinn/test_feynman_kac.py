@@ -72,11 +72,13 @@ def test_killing_alone_in_three_dimensions():
     np.testing.assert_allclose(found.mean.item(), exact, rtol=1e-9)  # one jump, nothing random in the value
 
 
+@pytest.mark.slow
 def test_ornstein_uhlenbeck():
     exact = [0.5957493185, 0.4653626184]
     assert z_scores(DRIFTING, [[0.0], [0.5]], exact, paths=10000, method=EulerMaruyama(5e-4)).max() < 4
 
 
+@pytest.mark.slow
 def test_correlated_noise_and_a_killing_that_varies():
     """u = exp(-x' x / 2) has a : Hess u = (x' a x - tr a) u: with half of that factor as killing, f = 0."""
     problem = Problem(

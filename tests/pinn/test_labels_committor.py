@@ -58,6 +58,7 @@ def test_faces_reflect(method):
     assert z_scores(SLAB, [[-0.5, 0.45], [0.8, -1.9]], paths=20000, method=method).max() < 4
 
 
+@pytest.mark.slow
 def test_a_wall_is_a_mirror():
     """A walk between a wall at 0 and the end 1, with a source that varies: as one in (-1, 1) of the even source."""
     half = Problem(HalfSpace((1.0,), 1.0), source=lambda x: np.cos(x[0]), reflecting=Interval(0.0, 3.0))

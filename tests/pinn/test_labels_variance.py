@@ -38,6 +38,7 @@ def test_the_corrections_telescope():
     assert 0.35 < slope < 0.65
 
 
+@pytest.mark.slow
 def test_levels_reach_a_standard_error():
     found = labels(DRIFTING, DRIFTING_STARTS, stderr=3e-3, seed=1)
     assert "multilevel" in found.method
