@@ -103,10 +103,10 @@ def jacobian_by_autograd(u: nn.Module, term: Term) -> tuple[Tensor, Tensor]:
             continue
         for unit in torch.eye(len(r), dtype=r.dtype, device=r.device).split(CHUNK):
             parts = torch.autograd.grad(r, trained, unit, is_grads_batched=True, retain_graph=True, allow_unused=True)
-            jacobians.append(
+            jacobians.append(  # a parameter of other terms has no part
                 torch.cat(
                     [
-                        r.new_zeros(len(unit), p.numel()) if part is None else part.flatten(1)  # p is in other terms
+                        r.new_zeros(len(unit), p.numel()) if part is None else part.reshape(len(unit), -1)
                         for p, part in zip(trained, parts, strict=True)
                     ],
                     1,

@@ -32,7 +32,9 @@ from ..domains import Interval
 from ..equations import Equation, Field, Fields
 from ..losses import Loss
 from ..problems import Coefficient
-from .subproblem import Subproblem, largest_gradient, nodes_in, values_at
+from .subproblem import Subproblem, largest_gradient, nodes_in, require_zero, values_at
+
+ENDS = ((0.0,), (1.0,))
 
 
 def BurgersControl(
@@ -69,6 +71,8 @@ def BurgersControl(
     (True, True)
     """
     x, y_d = posed(nodes, target, nu, alpha)
+    require_zero(state, "state", x.new_tensor(ENDS))
+    require_zero(adjoint, "adjoint", x.new_tensor(ENDS))
     fields = Fields(y=state, p=adjoint)
 
     def both(u: Any) -> tuple[nn.Module, nn.Module]:
@@ -114,6 +118,7 @@ def BurgersCompromise(
         inner: as of `BurgersControl`.
     """
     x, y_d = posed(nodes, target, nu, alpha)
+    require_zero(state, "state", x.new_tensor(ENDS))
     fields = Fields(y=state, u=control)
 
     def loss(v: Tensor, step: float) -> Loss:

@@ -33,7 +33,9 @@ from ..domain_protocol import Domain
 from ..equations import Equation, Field, Fields
 from ..losses import Loss
 from ..problems import Coefficient
-from .subproblem import Subproblem, largest_gradient, nodes_in, values_at
+from .subproblem import Subproblem, largest_gradient, nodes_in, require_zero, values_at
+
+CHECKED = 128  # points of the boundary at which a state is looked at
 
 
 def EllipticControl(
@@ -74,6 +76,7 @@ def EllipticControl(
     (torch.Size([50, 1]), True)
     """
     x, y_d = posed(domain, nodes, target, alpha)
+    require_zero(state, "state", domain.sample_boundary(CHECKED, 0)[0].to(x))
     warn_of_kinks(domain, state)
     adjoint = BoundaryAnsatz(control, 0.0, domain.vanishing)  # times the root of alpha
     fields = Fields(y=state, q=adjoint)
@@ -123,6 +126,7 @@ def EllipticCompromise(
         inner: as of `EllipticControl`.
     """
     x, y_d = posed(domain, nodes, target, alpha)
+    require_zero(state, "state", domain.sample_boundary(CHECKED, 0)[0].to(x))
     warn_of_kinks(domain, state)
     fields = Fields(y=state, u=control)
 

@@ -45,7 +45,9 @@ from ..equations import Equation, Field, Fields
 from ..losses import Loss
 from ..problems import Coefficient
 from .one_dimensional_reference import GaussNewtonPotential
-from .subproblem import Subproblem, largest_gradient, nodes_in, values_at
+from .subproblem import Subproblem, largest_gradient, nodes_in, require_zero, values_at
+
+ENDS = ((0.0,), (1.0,))
 
 SINES = 12  # that fit the smooth part of the data
 
@@ -141,6 +143,8 @@ def InversePotential(
     """
     x, y_d, f = posed(nodes, data, source, nu)
     smooth, r = set_aside(x, y_d, nu)
+    require_zero(state, "state", x.new_tensor(ENDS))
+    require_zero(adjoint, "adjoint", x.new_tensor(ENDS))
     fields = Fields(y=state, q=adjoint)
 
     def both(u: Any) -> tuple[nn.Module, nn.Module]:
@@ -183,6 +187,7 @@ def InversePotentialCompromise(
         inner: as of `InversePotential`.
     """
     x, y_d, f = posed(nodes, data, source, nu)
+    require_zero(state, "state", x.new_tensor(ENDS))
     fields = Fields(y=state, u=potential)
 
     def loss(v: Tensor, step: float) -> Loss:

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_finite, require_positive
+from optsci._tensor import as_finite, positive_scalar, require_positive
 from optsci.iteration import solve
 
 from .burgers_map import BurgersMap
@@ -151,7 +151,10 @@ class GaussNewtonPotential:
         centre = as_finite(v, "v").detach().numpy()
         if centre.shape != self.data.shape:
             raise ValueError(f"v must have the shape {self.data.shape} of the data, got {centre.shape}")
-        run = solve(self._steps(centre[1:-1], 1 / float(step)), tol=1e-10, max_iter=100)
+        beta = 1 / float(positive_scalar(step, "step"))
+        run = solve(self._steps(centre[1:-1], beta), tol=1e-10, max_iter=100)
+        if not run.residual <= 1e-6:  # its convergence is linear: the last digits may be missing
+            raise ArithmeticError(f"Gauss-Newton did not find the prox: {run}")
         return torch.from_numpy(np.concatenate((centre[:1], run.x, centre[-1:]))).to(v)
 
     def _steps(self, v: np.ndarray, beta: float) -> Iterator[PotentialStep]:

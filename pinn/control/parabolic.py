@@ -37,7 +37,7 @@ from ..equations import Equation, Field, Fields
 from ..losses import Loss, column_of
 from ..networks import MLP
 from .semismooth_newton import ControlCost
-from .subproblem import Subproblem
+from .subproblem import Subproblem, require_zero
 
 
 def heat_fields(hidden: Sequence[int] = (64,), *, final: float = 1.0, scale: float = 1.0, seed: int = 0) -> Fields:
@@ -106,6 +106,11 @@ def heat_subproblem(
         )
     f, y_d = column_of(source, "source", x), column_of(target, "target", x)
     ControlCost(alpha)  # refuses what it refuses
+    sides, first, last = x.clone(), x.clone(), x.clone()
+    sides[:, 0], first[:, 2], last[:, 2] = 0.0, 0.0, final
+    for name, end, at in (("y", first, "t = 0"), ("p", last, f"t = {final:g}")):
+        require_zero(fields.get_submodule(name), f"field {name}", sides)
+        require_zero(fields.get_submodule(name), f"field {name}", end, at)
 
     def control(v: Tensor, step: float) -> Tensor:
         return (v - step * fields.get_submodule("p")(x)) / (1 + step * alpha)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import optsci
-from optsci._tensor import as_finite, require_positive
+from optsci._tensor import as_finite, require_finite, require_positive
 
 from ..gauss_newton import gauss_newton
 from ..losses import Loss, Rows, finite_points
@@ -68,6 +68,7 @@ class TrainedEllipticMap:
         x = self.points
         n, d = x.shape
         require_vector(u, n, "u")
+        require_finite(u, "u")
         size = float(u.square().mean())
         if size == 0:
             return torch.zeros_like(u)

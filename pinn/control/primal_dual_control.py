@@ -20,7 +20,7 @@ convex, :math:`\theta` with a modulus :math:`\alpha`, the dual one with 1, and t
 :math:`\tau \alpha = \sigma` up to the enlargement, that is :math:`\sigma = \sqrt\alpha / \|S\|` (Chambolle and Pock
 2011, Algorithm 3).  This is the default; for sparse elliptic control with alpha from 1e-2 to 1e-6 it needs at most a
 tenth more iterations than the best multiple of it, see ``docs/benchmarks/control_primal_dual.md``.  Relaxation by 1.8
-saves more than the enlarged steps do.
+saves more than the enlarged steps do there, and costs iterations for others.
 
 **How near.** With the strong convexity, a move (du, dp) bounds the distance from the solution,
 
@@ -45,13 +45,14 @@ import torch
 from torch import Tensor
 
 from optsci._tensor import as_finite, require_nonnegative, require_positive
-from optsci.functions import SquaredL2
-from optsci.functions.calculus import Translated
+from optsci.functions import Regularized, Restricted, SquaredL2, Tilted
+from optsci.functions.calculus import Scaled, Translated
 from optsci.primal_dual import chambolle_pock_step
 from optsci.protocols import require
 from optsci.splitting import require_between
 
 from .control_checks import OperatorPair, derivative_gap, transpose_gap
+from .semismooth_newton import ControlCost
 
 BOUND = 4 / 3
 PRODUCT = 1.333  # of the steps and the squared norm, where a step is derived; 0.999 with relaxation
@@ -122,7 +123,7 @@ def primal_dual(
     generator = torch.Generator().manual_seed(0)
     u, p = (torch.randn(v.shape, generator=generator, dtype=torch.float64).to(v) for v in (u0, y_d))
     tolerance = (1e-10 if _is_double(u0) else 1e-4) if pair_tolerance is None else pair_tolerance
-    if tolerance < math.inf:
+    if tolerance != math.inf:
         _require_pair(transpose_gap(S, adjoint, u, p), tolerance, "<S u, p> = <u, S* p>")
     pair = OperatorPair(S, adjoint, (len(y_d), len(u0)), u0)
     size = _norm(norm, S if hasattr(S, "norm") else pair)
@@ -189,7 +190,7 @@ def nonlinear_primal_dual(
     at_start = linearised(u0)
     step, tolerance = (1e-4, 1e-5) if _is_double(u0) else (1e-2, 1e-2)
     tolerance = tolerance if pair_tolerance is None else pair_tolerance
-    if tolerance < math.inf:
+    if tolerance != math.inf:
         gap = derivative_gap(S, at_start.adjoint, u0, v, p, step=step)
         _require_pair(gap, tolerance, "<S'(u0) v, p> = <v, S'(u0)* p>")
 
@@ -227,16 +228,16 @@ def strong_convexity(theta: Any) -> float:
     >>> strong_convexity(optsci.SquaredL2(0.5) + (optsci.L1(0.1) + optsci.Box(-1, 1)))
     0.5
     """
-    match type(theta).__name__:
-        case "ControlCost":
+    match theta:
+        case ControlCost():
             return float(theta.alpha)
-        case "SquaredL2":
+        case SquaredL2():
             return float(theta.weight)
-        case "Regularized":
+        case Regularized():
             return float(theta.mu) + strong_convexity(theta.f)
-        case "Scaled":
+        case Scaled():
             return float(theta.scale) * strong_convexity(theta.f)
-        case "Restricted" | "Tilted" | "Translated":
+        case Restricted() | Tilted() | Translated():
             return strong_convexity(theta.f)
     return 0.0
 

@@ -40,9 +40,10 @@ from torch import Tensor, nn
 from optsci._tensor import as_finite, as_float, positive_scalar, require_positive
 from optsci.iteration import Status, solve
 
+from ..ansatz import column
 from ..domain_protocol import Domain
 from ..gauss_newton import GaussNewtonState, gauss_newton
-from ..losses import Loss, column_of, finite_points
+from ..losses import Loss, column_of, finite_points, require_match
 from ..parameter_vectors import require_trained
 
 Trainer = Callable[[nn.Module, Loss, Any], Iterator[Any]]
@@ -224,6 +225,22 @@ def nodes_in(nodes: Any, domain: Domain) -> Tensor:
             f"nodes must lie in the domain, {int(outside.sum())} of {len(x)} do not: {x[outside][0].tolist()}"
         )
     return x
+
+
+ROUNDING = 1e-6  # what a function that is 0 may have
+
+
+def require_zero(function: Any, name: str, x: Tensor, where: str = "the boundary") -> None:
+    """Refuse a module that is not 0 at points (n, d): the optimality system holds for no other."""
+    require_match(function, x)
+    with torch.no_grad():
+        value = column(name, function, x)
+    worst = int(value.abs().argmax())
+    if not value.abs().max() <= ROUNDING:
+        raise ValueError(
+            f"{name} must be 0 on {where}, got {float(value[worst]):g} at {x[worst].tolist()}: "
+            "let a BoundaryAnsatz with the lift 0 see to it"
+        )
 
 
 def values_at(given: Any, name: str, x: Tensor) -> Tensor:

@@ -87,6 +87,21 @@ def test_any_function_and_a_residual_with_parameters_go_by_automatic_differentia
     torch.testing.assert_close(2 * J.T @ r, torch.cat([g.flatten() for g in wanted]))
 
 
+def test_an_unknown_coefficient_is_found_with_the_solution():
+    x = Interval(0, 1).sample(30, seed=0)
+    y = lambda x: (2 * x).sin()  # noqa: E731  (y'' = -4 y)
+
+    class Unknown(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.coefficient = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+
+    u = Unknown()
+    loss = Equation(x, lambda u: (y,), lambda x, y: y.laplacian + u.coefficient * y.value)
+    optsci.solve(gauss_newton(u, loss), tol=1e-10, max_iter=20)
+    assert u.coefficient.item() == pytest.approx(4, abs=1e-9)
+
+
 def test_gauss_newton_solves_a_coupled_nonlinear_system():
     # y'' = p, p'' = 24 + y^2 - x^8 with y = x^4 and p = 12 x^2 on (0, 1)
     x = Interval(0, 1).sample(60, seed=0)

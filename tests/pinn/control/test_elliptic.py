@@ -134,6 +134,10 @@ POINTS = SQUARE.sample(9, seed=0)
             lambda: EllipticControl(SQUARE, POINTS, MLP(2, [3]), MLP(2, [3]), target=1.0, alpha=0.0),
             "alpha must be finite and positive, got 0.0",
         ),
+        (
+            lambda: EllipticControl(SQUARE, POINTS, MLP(2, [3]), MLP(2, [3]), target=1.0, alpha=1.0),
+            "state must be 0 on the boundary, got ",
+        ),
         (lambda: optsci.Box(1.0, -1.0), "low"),
     ],
 )

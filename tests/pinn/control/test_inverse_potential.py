@@ -167,6 +167,14 @@ def posed(**changed):
         (lambda: posed(data=torch.zeros(5, dtype=torch.float64)), "data must be a number, (21,) or (21, 1), got (5,)"),
         (lambda: posed(source=lambda x: np.full(21, np.inf)), "source must be finite"),
         (lambda: posed().prox(torch.zeros(20, dtype=torch.float64), 1.0), "v must be a tensor (21, 1) or (21,)"),
+        (
+            lambda: InversePotential(potential_data(20).nodes, potential_data(20).data, next(iter(nets(4))), MLP(1, [3])),
+            "adjoint must be 0 on the boundary, got ",
+        ),
+        (
+            lambda: GaussNewtonPotential(np.ones(9), 1.0).prox(torch.ones(9), -1.0),
+            "step must be finite and positive, got -1.0",
+        ),
         (lambda: potential_data(30), "cells must be a positive multiple of 4, got 30"),
         (lambda: potential_data(noise=-0.1), "noise must be finite and at least 0, got -0.1"),
         (lambda: potential_prior(-1.0), "weight must be finite and at least 0, got -1.0"),

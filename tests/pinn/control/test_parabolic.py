@@ -113,7 +113,7 @@ def test_admm_finds_the_control_to_three_digits_and_better_than_the_grid(seed):
 
 
 def test_bad_input_is_refused():
-    fields, inside = heat_fields([4]), [[0.5, 0.5, 0.5]]
+    fields, inside = heat_fields([4]), torch.full((1, 3), 0.5, dtype=torch.float64)
     with pytest.raises(ValueError, match="lower must be at most upper"):
         ControlCost(1.0, lower=2.0, upper=1.0)
     with pytest.raises(ValueError, match="alpha must be"):
@@ -121,6 +121,8 @@ def test_bad_input_is_refused():
     for wrong in (math.inf, -1.0):
         with pytest.raises(ValueError, match="final must be"):
             heat_subproblem(inside, fields, 0.0, 0.0, 1.0, final=wrong)
+    with pytest.raises(ValueError, match="field p must be 0 on t = 1, got "):
+        heat_subproblem(inside, heat_fields([4], final=2.0), 0.0, 0.0, 1.0)
     with pytest.raises(ValueError, match=r"nodes must lie in \(0, 1\)\^2 x \(0, 1\), 1 of 1 do not"):
         heat_subproblem([[0.5, 0.5, 1.5]], fields, 0.0, 0.0, 1.0)
     with pytest.raises(ValueError, match=r"nodes must be \(n, 3\), at least one, got \(1, 2\)"):
