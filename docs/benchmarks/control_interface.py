@@ -474,8 +474,8 @@ flux: as the squares of sqrt(B) grad v - F / sqrt(B), where F with the divergenc
 from the center. Its points lie on the rays by Gauss's rule, as many inside as outside, and so are dense at the
 interface; its networks are even in x_1, as the problem is, and know psi and min(psi, 0), psi smooth at the center. This
 form and the number of steps were chosen by errors against finite elements in short trainings; more steps on the same
-points lower the sum of squares, which is not 0 at the solution, below its value there: the network then fits the points
-and loses the solution ("flower, longer"). The control is small, of the root mean square {size:.1e}, as y can follow the
+points lower the sum of squares, which is not 0 at the solution, but the errors grow ("flower, longer").
+The control is small, of the root mean square {size:.1e}, as y can follow the
 target without it; what is missing in y is large beside it. Finite elements are the better method here.
 
 Seconds: processor time of one training on one thread, on {platform.machine()}, shared with other work.
