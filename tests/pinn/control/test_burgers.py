@@ -160,7 +160,7 @@ def test_the_compromise_is_one():
         (lambda: BurgersControl(nodes(9), *nets(), target=math.nan), "target must be finite, got nan"),
         (lambda: BurgersControl(nodes(9), *nets()).prox(torch.zeros(3, 3), 1.0), "v must be a tensor (9, 1) or (9,)"),
         (lambda: BurgersControl(nodes(9), MLP(1, [3]), list(nets())[1]), "state must be 0 on the boundary, got "),
-        (lambda: BurgersControl(nodes(9), list(nets())[0], MLP(1, [3])), "adjoint must be 0 on the boundary, got "),
+        (lambda: BurgersControl(nodes(9), next(iter(nets())), MLP(1, [3])), "adjoint must be 0 on the boundary, got "),
         (lambda: BurgersCompromise(nodes(9), MLP(1, [3]), MLP(1, [3])), "state must be 0 on the boundary, got "),
         (lambda: burgers_reference(1), "cells must be"),
         (lambda: burgers_reference(8, lower=1.0), "low"),

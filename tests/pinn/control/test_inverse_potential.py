@@ -168,7 +168,9 @@ def posed(**changed):
         (lambda: posed(source=lambda x: np.full(21, np.inf)), "source must be finite"),
         (lambda: posed().prox(torch.zeros(20, dtype=torch.float64), 1.0), "v must be a tensor (21, 1) or (21,)"),
         (
-            lambda: InversePotential(potential_data(20).nodes, potential_data(20).data, next(iter(nets(4))), MLP(1, [3])),
+            lambda: InversePotential(
+                potential_data(20).nodes, potential_data(20).data, next(iter(nets(4))), MLP(1, [3])
+            ),
             "adjoint must be 0 on the boundary, got ",
         ),
         (
