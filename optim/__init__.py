@@ -11,8 +11,8 @@ from .second_moment import columns, svd
 from .update import dense, low_rank
 
 __all__ = [
-    "AdaptiveRank",
     "Adapprox",
+    "AdaptiveRank",
     "columns",
     "dense",
     "doubling",

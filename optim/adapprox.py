@@ -274,9 +274,7 @@ class Adapprox(Optimizer):
             width = Q.shape[-1]
             if adapt is not None and not adapt.keep_width:
                 width = columns_of(p.shape, rank, self._factored)
-            Q, U, ranks = update_matrices(
-                W, G, M, Q, U, ranks, settings, self._rule, where, due=batch.due, width=width
-            )
+            Q, U, ranks = update_matrices(W, G, M, Q, U, ranks, settings, self._rule, where, due=batch.due, width=width)
             for state, q, u, r in zip(states, Q, U, ranks, strict=True):
                 _keep(state, "Q", with_rows_of(p, q, q.shape[-1]))
                 _keep(state, "U", same_everywhere(p, u))

@@ -81,7 +81,7 @@ def svd(Q: Tensor, U: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def relative_error(A: Tensor, Q: Tensor, U: Tensor, total: Total = alone) -> Tensor:
-    r"""The error of the factors, (B,), from norms alone:
+    r"""The error of the factors, (B,), from norms alone.
 
     .. math:: \xi^2 = \frac{\|A - Q U^\top\|_F^2}{\|A\|_F^2} = 1 - \frac{\|U\|_F^2}{\|A\|_F^2}
 

@@ -29,7 +29,7 @@ def require_rows(x: Any) -> None:
     from torch.distributed.tensor import Replicate, Shard
 
     for placement in x.placements:
-        if type(placement) not in (Shard, Replicate) or placement.is_shard() and placement.dim != 0:
+        if type(placement) not in (Shard, Replicate) or (placement.is_shard() and placement.dim != 0):
             raise ValueError(
                 f"a parameter of shape {tuple(x.shape)} has the placements {x.placements}, "
                 "and Adapprox takes Shard(0), as FSDP2 makes it, and Replicate()"
@@ -83,9 +83,7 @@ def with_rows_of(x: Any, part: Tensor, columns: int) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     shape = torch.Size((x.shape[0], columns))
-    return DTensor.from_local(
-        part, x.device_mesh, x.placements, run_check=False, shape=shape, stride=(columns, 1)
-    )
+    return DTensor.from_local(part, x.device_mesh, x.placements, run_check=False, shape=shape, stride=(columns, 1))
 
 
 def same_everywhere(x: Any, whole: Tensor) -> Tensor:

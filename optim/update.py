@@ -142,9 +142,7 @@ def update_matrices(
     return Q, U, rank
 
 
-def update_dense(
-    W: Tensor, G: Tensor, M: Tensor | None, V: Tensor, settings: Settings, where: Where
-) -> None:
+def update_dense(W: Tensor, G: Tensor, M: Tensor | None, V: Tensor, settings: Settings, where: Where) -> None:
     """Step on tensors whose second moment is dense; W, M and V change in place.
 
     Args:
@@ -269,7 +267,7 @@ def _guidance(P: Tensor, M: Tensor, largest: float, total: Total) -> Tensor:
     product, first, second = total(*((a * b).sum((-2, -1)) for a, b in ((P, M), (P, P), (M, M))))
     norms = (first * second).sqrt()
     cosine = torch.where(norms > 0, product / torch.where(norms > 0, norms, 1.0), 0.0)
-    return (1 / (1 - cosine + torch.finfo(P.dtype).eps)).clamp(0.5, largest)
+    return (1 / (1 - cosine).clamp(min=torch.finfo(P.dtype).eps)).clamp(0.5, largest)  # rounding may pass 1
 
 
 def _fits_kernels(*tensors: Tensor) -> bool:
