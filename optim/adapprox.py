@@ -1,7 +1,7 @@
 r"""Adapprox: Adam whose second moment is kept in low rank.
 
 .. math:: W_t = (1 - \eta\lambda)\, W_{t-1} - \eta M_t, \qquad
-          M_t = \beta_1 M_{t-1} + (1 - \beta_1) \operatorname{clip}\!\Bigl(\frac{G_t}{\sqrt{V_t} + \epsilon}\Bigr), \qquad
+          M_t = \beta_1 M_{t-1} + (1 - \beta_1) \operatorname{clip}\Bigl(\frac{G_t}{\sqrt{V_t} + \epsilon}\Bigr), \quad
           V_t = \beta_2 Q U^\top + (1 - \beta_2)\, G_t \circ G_t
 
 Of V only the factors Q (m, k) and U (n, k) are kept from one step to the next.  :mod:`optsci.optim.update` is the step
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -155,7 +155,7 @@ class Adapprox(Optimizer):
                 require_rows(p)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step for all parameters that have a gradient.
 
         Args:
@@ -205,7 +205,7 @@ class Adapprox(Optimizer):
         return sum(part.numel() * part.element_size() for part in map(local_part, tensors))
 
     @torch.no_grad()
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # type: ignore[override]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what ``state_dict()`` gave, to the devices of the parameters.
 
         PyTorch would cast states to the type of their parameters; here they keep their own.
@@ -240,14 +240,14 @@ class Adapprox(Optimizer):
         state["U"] = same_everywhere(p, part.new_zeros(matrix_shape(p.shape)[1], k, dtype=dtype))
         state["rank"] = same_everywhere(p, torch.full((), k, dtype=torch.int32, device=part.device))
 
-    def _batches(self, todo: list[tuple[int, Tensor]], settings: Settings) -> Iterator[_Batch]:
+    def _batches(self, todo: list[tuple[int, Any]], settings: Settings) -> Iterator[_Batch]:
         """Parameters that take the same step, as many at a time as are worth stacking."""
-        alike: dict[Any, list[tuple[int, Tensor]]] = {}
+        alike: dict[Any, list[tuple[int, Any]]] = {}
         for index, p in todo:
             state = self.state[p]
             width = state["Q"].shape[-1] if "Q" in state else 0
             place = (p.device_mesh, p.placements) if is_sharded(p) else ()
-            key = (p.shape, p.dtype, p.grad.dtype, p.device, place, width, int(state["step"]))  # type: ignore[union-attr]
+            key = (p.shape, p.dtype, p.grad.dtype, p.device, place, width, int(state["step"]))
             alike.setdefault(key, []).append((index, p))
         for (shape, _, _, device, _, width, step), some in alike.items():
             due = _due(step, settings.refresh_every, self._rule.adapt) if width else Due.PASS
@@ -256,7 +256,8 @@ class Adapprox(Optimizer):
             if self._rule.adapt is not None and due is not Due.PASS:
                 count = 1
             for i in range(0, len(some), count):
-                yield _Batch(*zip(*some[i : i + count], strict=True), due)  # type: ignore[arg-type]
+                indices, parameters = zip(*some[i : i + count], strict=True)
+                yield _Batch(indices, parameters, due)
 
     @torch.compiler.disable(recursive=False)
     def _update_batch(self, batch: _Batch, settings: Settings, rank: float) -> None:
@@ -343,8 +344,8 @@ def _require_settings(group: dict[str, Any]) -> None:
             raise ValueError(f"{name} must be finite and at least 0, got {group[name]!r}")
     if not group["clip"] > 0:
         raise ValueError(f"clip must be positive, or math.inf for none, got {group['clip']!r}")
-    whole = isinstance(rank, Integral) and rank >= 1
-    if not whole and not (isinstance(rank, Real) and 0 < rank < 1):
+    whole = isinstance(rank, Integral)
+    if not (rank >= 1 if whole else 0 < rank < 1):
         raise ValueError(f"rank must be a whole number, at least 1, or a share between 0 and 1, got {rank!r}")
     if guidance is not None and not (guidance >= 1 and betas[0] > 0):
         raise ValueError(f"guidance must be at least 1, and needs a first moment, got {guidance!r} with betas {betas}")
