@@ -172,9 +172,11 @@ class Adapprox(Optimizer):
         return loss
 
     @torch.no_grad()
-    @torch.compiler.disable(recursive=False)
+    @torch.compiler.disable
     def update(self, only: Iterable[Tensor] | None = None) -> None:
         """The step, perhaps for some parameters only, as hooks in a backward pass want it.
+
+        Under ``torch.compile`` it runs as it is, outside of the compiled graph.
 
         Args:
             only: parameters of this optimizer; None is all of them.
@@ -259,7 +261,6 @@ class Adapprox(Optimizer):
                 indices, parameters = zip(*some[i : i + count], strict=True)
                 yield _Batch(indices, parameters, due)
 
-    @torch.compiler.disable(recursive=False)
     def _update_batch(self, batch: _Batch, settings: Settings, rank: float) -> None:
         p, states = batch.parameters[0], [self.state[p] for p in batch.parameters]
         for state in states:

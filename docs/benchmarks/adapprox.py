@@ -3,7 +3,8 @@
 Writes ``adapprox.md`` beside itself. Every finished run goes into ``adapprox.json`` and is not run again: delete its
 entries to measure anew. ``--only TEXT`` runs the optimizers whose name holds TEXT, ``--seeds 0 1`` those seeds,
 ``--steps 20 --smoke`` tries everything out and keeps nothing, ``--page`` only writes the page. On two cores a run takes
-a few minutes, all of them some hours; two processes may share them by ``--seeds``. CAME and GaLore need the package ``pytorch_optimizer``.
+a few minutes, all of them some hours; two processes may share them by ``--seeds``. CAME and GaLore need the package
+``pytorch_optimizer``.
 """
 
 from __future__ import annotations
