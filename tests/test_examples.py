@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "plot_admm_pinn",
+        "plot_adapprox",
         "plot_batched_lasso",
         "plot_committor",
         "plot_conditioning",
@@ -50,6 +51,15 @@ def run_example(name: str, monkeypatch, **sizes: str) -> dict:
     exec(compile(text, str(path), "exec"), names)
     plt.close("all")
     return names
+
+
+def test_adapprox(monkeypatch):
+    names = run_example("plot_adapprox", monkeypatch, steps=("steps = 150", "steps = 20"))
+    assert 0.5 < names["bytes_of"]["Adapprox, k = 8"] / names["bytes_of"]["AdamW"] < 0.58
+    assert names["bytes_of"]["Adapprox, k = 8, no first moment"] < 0.08 * names["bytes_of"]["AdamW"]
+    assert all(curve[-1] < curve[0] - 0.5 for curve in names["curves"].values())
+    errors = names["errors"]
+    assert all(errors[k] > errors[2 * k] for k in (1, 2, 4, 8))
 
 
 def test_batched_lasso(capsys, monkeypatch):

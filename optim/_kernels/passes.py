@@ -1,0 +1,76 @@
+"""The two passes of a step over a matrix in memory, each reading and writing every number once.
+
+As a chain of PyTorch operations they take ten passes; on a processor those, and not the products with the factors, are
+most of the time of a step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+FAST = {"reassoc", "contract"}  # sums may be reordered, so that they vectorise; NaN stays NaN
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def moment_and_update(V: Array, G: Array, fresh: float, eps: float, P: Array, squares: Array) -> None:
+    """``V = max(V, 0) + fresh G^2`` and ``P = G / (sqrt(V) + eps)``, and the sums of the squares of P are added up.
+
+    Args:
+        V: (B, m, n), the decayed past; overwritten by the second moment.
+        G: (B, m, n), gradients.
+        fresh: weight of the squares of G; of the type of the arrays, as is ``eps``.
+        eps: constant of the denominator.
+        P: (B, m, n), written.
+        squares: (B,) float64, added to.
+    """
+    zero = V.dtype.type(0)
+    for b in range(V.shape[0]):
+        for i in range(V.shape[1]):
+            row = zero
+            for j in range(V.shape[2]):
+                g = G[b, i, j]
+                v = max(V[b, i, j], zero) + fresh * g * g
+                V[b, i, j] = v
+                p = g / (np.sqrt(v) + eps)
+                P[b, i, j] = p
+                row += p * p
+            squares[b] += row
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def averaged_step(W: Array, M: Array, P: Array, b1: float, scales: Array, keep: float, lr: float) -> None:
+    """``M = b1 M + (1 - b1) s P`` and ``W = keep W - lr M``; everything has the type of the arrays.
+
+    Args:
+        W: (B, m, n), weights, overwritten.
+        M: (B, m, n), average of the update, overwritten.
+        P: (B, m, n), the update.
+        b1: its decay.
+        scales: (B,), the factors s.
+        keep: what weight decay leaves of W.
+        lr: learning rate.
+    """
+    one = W.dtype.type(1)
+    for b in range(W.shape[0]):
+        new = (one - b1) * scales[b]
+        for i in range(W.shape[1]):
+            for j in range(W.shape[2]):
+                average = b1 * M[b, i, j] + new * P[b, i, j]
+                M[b, i, j] = average
+                W[b, i, j] = keep * W[b, i, j] - lr * average
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def plain_step(W: Array, P: Array, scales: Array, keep: float, lr: float) -> None:
+    """``W = keep W - lr s P``, see ``averaged_step``."""
+    for b in range(W.shape[0]):
+        rate = lr * scales[b]
+        for i in range(W.shape[1]):
+            for j in range(W.shape[2]):
+                W[b, i, j] = keep * W[b, i, j] - rate * P[b, i, j]

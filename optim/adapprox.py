@@ -1,0 +1,355 @@
+r"""Adapprox: Adam whose second moment is kept in low rank.
+
+.. math:: W_t = (1 - \eta\lambda)\, W_{t-1} - \eta M_t, \qquad
+          M_t = \beta_1 M_{t-1} + (1 - \beta_1) \operatorname{clip}\Bigl(\frac{G_t}{\sqrt{V_t} + \epsilon}\Bigr), \quad
+          V_t = \beta_2 Q U^\top + (1 - \beta_2)\, G_t \circ G_t
+
+Of V only the factors Q (m, k) and U (n, k) are kept from one step to the next.  :mod:`optsci.optim.update` is the step
+itself, without an optimizer, and says what is the paper's, inferred and ours; here is its life in ``torch.optim``.
+
+Source: Zhao, Li, Gu, Zheng, Koelker, Wang and Yuan, Adapprox: Adaptive Approximation in Adam Optimization via
+Randomized Low-Rank Matrices, arXiv 2403.14958, known to us by its abstract, its reviews and summaries.
+
+Departures: by default the rank is fixed, and factors are pursued by one pass a step, computed afresh every hundred; the
+paper computes them afresh in every step and adapts the rank (``adapt=AdaptiveRank(), refresh_every=1``, near that).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .memory import Factored, columns_of, matrix_shape, saves_memory
+from .rank_growth import AdaptiveRank
+from .second_moment import Truncate, svd
+from .sharded import (
+    first_row,
+    gradient_part,
+    is_sharded,
+    local_part,
+    require_rows,
+    same_everywhere,
+    total_over,
+    with_rows_of,
+)
+from .update import STRIP, Denominator, Due, Rule, Settings, Where, dense, update_dense, update_matrices
+
+ON_ACCELERATOR = 1 << 24  # entries of V in memory at a time, in a batch of small matrices
+
+
+class Adapprox(Optimizer):
+    r"""Adam with a second moment in low rank: of Adam's 2 N numbers it keeps N and a little, or only the little.
+
+    Matrices are factored where that saves memory, tensors of more dimensions as matrices of their first dimension;
+    vectors keep a dense second moment.  The computation is in single precision for bfloat16 and float16 parameters,
+    and so are the states.
+
+    Args:
+        params: parameters, named parameters or groups, as for every optimizer of PyTorch.
+        lr: learning rate, a number or a 0-d tensor.
+        betas: decays of the first and of the second moment; with a first 0 there is no first moment, and no memory
+            for it.
+        eps: constant of the denominator.
+        weight_decay: decoupled: the weights shrink by ``lr * weight_decay`` a step.
+        rank: columns k of the factors, or a share below 1 of the smaller dimension; the paper's largest is 0.25.
+        adapt: find the rank by the error, up to ``rank``.
+        clip: largest root mean square of the update of a tensor, before averaging; ``math.inf`` for none.
+        guidance: where given, steps are multiplied by 1 / (1 - cos) of the angle between update and average, a number
+            between 1/2 and this one.  A formula from memory, not to be taken for the paper's.
+        oversample: columns of a fresh sketch beyond the rank.
+        sweeps: of a fresh sketch.
+        refresh_every: steps from one fresh sketch to the next.
+        truncate: how the columns beyond the rank are cut: :func:`~optsci.optim.second_moment.svd`, or
+            :func:`~optsci.optim.second_moment.columns` as in the paper.
+        denominator: :func:`~optsci.optim.update.dense` or :func:`~optsci.optim.update.low_rank`.
+        factored: (m, n, k) -> whether such a matrix is factored.
+        stochastic_rounding: of bfloat16 parameters; small steps then count in the mean.
+        maximize: climb.
+        capturable: only False, see the error.
+        differentiable: only False, see the error.
+
+    ``rank``, ``lr`` and the other numbers may differ by group; ``adapt``, ``truncate``, ``denominator`` and
+    ``factored`` may not, and are not part of ``state_dict()``: give them again before loading.
+
+    Raises:
+        ValueError: an argument is out of range, or a parameter is complex or sharded otherwise than by rows.
+        RuntimeError: in ``step``, for a sparse gradient, or while a CUDA graph is captured.
+
+    Example:
+        >>> layer = torch.nn.Linear(64, 64)
+        >>> optimizer = Adapprox(layer.parameters(), lr=1e-2, rank=4)
+        >>> layer(torch.ones(8, 64)).square().mean().backward()
+        >>> optimizer.step()
+        >>> optimizer.state_bytes()  # Adam's: 33288
+        18956
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.1,
+        *,
+        rank: float = 16,
+        adapt: AdaptiveRank | None = None,
+        clip: float = 1.0,
+        guidance: float | None = None,
+        oversample: int = 5,
+        sweeps: int = 5,
+        refresh_every: int = 100,
+        truncate: Truncate = svd,
+        denominator: Denominator = dense,
+        factored: Factored = saves_memory,
+        stochastic_rounding: bool = False,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        if differentiable:
+            raise ValueError(
+                "differentiable must be False: an update in place, from random sketches, has no derivative to offer"
+            )
+        if capturable:
+            raise ValueError(
+                "capturable must be False: whether factors are refreshed depends on the step, "
+                "and a captured CUDA graph would do the same in every step"
+            )
+        self._rule = Rule(adapt, truncate, denominator)
+        self._factored = factored
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "rank": rank,
+            "clip": clip,
+            "guidance": guidance,
+            "oversample": oversample,
+            "sweeps": sweeps,
+            "refresh_every": refresh_every,
+            "stochastic_rounding": stochastic_rounding,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own, checked first."""
+        _require_settings({**self.defaults, **param_group})
+        before = len(self.param_groups)
+        super().add_param_group(param_group)
+        for p in self.param_groups[before]["params"]:
+            if p.is_complex():
+                self.param_groups.pop()
+                raise ValueError(
+                    f"a parameter of shape {tuple(p.shape)} is complex ({p.dtype}): give torch.view_as_real of it"
+                )
+            if is_sharded(p):
+                require_rows(p)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step for all parameters that have a gradient.
+
+        Args:
+            closure: computes the loss anew, with gradients; optional.
+
+        Returns:
+            What the closure returns, or None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self.update()
+        return loss
+
+    @torch.no_grad()
+    @torch.compiler.disable
+    def update(self, only: Iterable[Tensor] | None = None) -> None:
+        """The step, perhaps for some parameters only, as hooks in a backward pass want it.
+
+        Under ``torch.compile`` it runs as it is, outside of the compiled graph.
+
+        Args:
+            only: parameters of this optimizer; None is all of them.
+        """
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("Adapprox cannot be captured in a CUDA graph: its steps are not all alike")
+        wanted = None if only is None else {id(p) for p in only}
+        first = 0
+        for group in self.param_groups:
+            settings = _settings(group)
+            todo = []
+            for index, p in enumerate(group["params"], first):
+                if p.grad is not None and p.numel() and (wanted is None or id(p) in wanted):
+                    if p.grad.is_sparse:
+                        raise RuntimeError(
+                            f"the gradient of a parameter of shape {tuple(p.shape)} is sparse, "
+                            "which Adapprox does not take: use sparse=False, or torch.optim.SparseAdam for it"
+                        )
+                    self._begin(p, group)
+                    todo.append((index, p))
+            first += len(group["params"])
+            for batch in self._batches(todo, settings):
+                self._update_batch(batch, settings, group["rank"])
+
+    def state_bytes(self) -> int:
+        """Bytes of all states that this process holds."""
+        tensors = [x for state in self.state.values() for x in state.values() if isinstance(x, Tensor)]
+        return sum(part.numel() * part.element_size() for part in map(local_part, tensors))
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what ``state_dict()`` gave, to the devices of the parameters.
+
+        PyTorch would cast states to the type of their parameters; here they keep their own.
+        """
+        super().load_state_dict(state_dict)
+        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
+        here = [p for group in self.param_groups for p in group["params"]]
+        for i, p in zip(saved, here, strict=True):
+            for name, value in state_dict["state"].get(i, {}).items():
+                if isinstance(value, Tensor):
+                    device = torch.device("cpu") if name == "step" else p.device
+                    self.state[p][name] = value.detach().to(device, copy=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_rule": self._rule, "_factored": self._factored}
+
+    def _begin(self, p: Tensor, group: dict[str, Any]) -> None:
+        """The state of a parameter before its first step."""
+        state = self.state[p]
+        if "step" in state:
+            return
+        dtype = p.dtype if p.dtype in (torch.float32, torch.float64) else torch.float32
+        state["step"] = torch.zeros((), dtype=torch.float32)
+        if group["betas"][0] > 0:
+            state["exp_avg"] = torch.zeros_like(p, dtype=dtype, memory_format=torch.contiguous_format)
+        k = columns_of(p.shape, group["rank"], self._factored)
+        if k == 0:
+            state["exp_avg_sq"] = torch.zeros_like(p, dtype=dtype, memory_format=torch.contiguous_format)
+            return
+        part = local_part(p)
+        state["Q"] = with_rows_of(p, part.new_zeros(len(part), k, dtype=dtype), k)
+        state["U"] = same_everywhere(p, part.new_zeros(matrix_shape(p.shape)[1], k, dtype=dtype))
+        state["rank"] = same_everywhere(p, torch.full((), k, dtype=torch.int32, device=part.device))
+
+    def _batches(self, todo: list[tuple[int, Any]], settings: Settings) -> Iterator[_Batch]:
+        """Parameters that take the same step, as many at a time as are worth stacking."""
+        alike: dict[Any, list[tuple[int, Any]]] = {}
+        for index, p in todo:
+            state = self.state[p]
+            width = state["Q"].shape[-1] if "Q" in state else 0
+            place = (p.device_mesh, p.placements) if is_sharded(p) else ()
+            key = (p.shape, p.dtype, p.grad.dtype, p.device, place, width, int(state["step"]))
+            alike.setdefault(key, []).append((index, p))
+        for (shape, _, _, device, _, width, step), some in alike.items():
+            due = _due(step, settings.refresh_every, self._rule.adapt) if width else Due.PASS
+            room = STRIP if device.type == "cpu" else ON_ACCELERATOR
+            count = max(room // math.prod(shape), 1)  # of the whole matrices: all processes must stack alike
+            if self._rule.adapt is not None and due is not Due.PASS:
+                count = 1
+            for i in range(0, len(some), count):
+                indices, parameters = zip(*some[i : i + count], strict=True)
+                yield _Batch(indices, parameters, due)
+
+    def _update_batch(self, batch: _Batch, settings: Settings, rank: float) -> None:
+        p, states = batch.parameters[0], [self.state[p] for p in batch.parameters]
+        for state in states:
+            state["step"] += 1
+        W, written = _stack([local_part(p) for p in batch.parameters])
+        G, _ = _stack([gradient_part(p.grad, p) for p in batch.parameters])
+        M, averages = _stack([local_part(state["exp_avg"]) for state in states]) if settings.b1 > 0 else (None, [])
+        indices = torch.tensor(batch.indices, device=W.device)
+        where = Where(indices, states[0]["step"], p.numel(), first_row(p), total_over(p))
+        if "Q" in states[0]:
+            Q, U, ranks = (torch.stack([local_part(state[name]) for state in states]) for name in ("Q", "U", "rank"))
+            adapt = self._rule.adapt
+            width = Q.shape[-1]
+            if adapt is not None and not adapt.keep_width:
+                width = columns_of(p.shape, rank, self._factored)
+            Q, U, ranks = update_matrices(W, G, M, Q, U, ranks, settings, self._rule, where, due=batch.due, width=width)
+            for state, q, u, r in zip(states, Q, U, ranks, strict=True):
+                _keep(state, "Q", with_rows_of(p, q, q.shape[-1]))
+                _keep(state, "U", same_everywhere(p, u))
+                _keep(state, "rank", same_everywhere(p, r))
+        else:
+            V, moments = _stack([local_part(state["exp_avg_sq"]) for state in states])
+            update_dense(W, G, M, V, settings, where)
+            _write(moments, V)
+        _write(written, W)
+        if M is not None:
+            _write(averages, M)
+        torch.autograd.graph.increment_version(list(batch.parameters))  # the kernels write behind PyTorch's back
+
+
+class _Batch(NamedTuple):
+    """Parameters of one shape in one step."""
+
+    indices: tuple[int, ...]  # among all parameters of the optimizer
+    parameters: tuple[Any, ...]
+    due: Due
+
+
+def _due(step: int, refresh_every: int, adapt: AdaptiveRank | None) -> Due:
+    if adapt is not None and step % adapt.every == 0:
+        return Due.SEARCH
+    return Due.REFRESH if step % refresh_every == 0 else Due.PASS
+
+
+def _stack(tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Tensors of one shape as (B, m, n), and those among them that have to be written back."""
+    tensors = [tensor.detach() for tensor in tensors]
+    m, n = tensors[0].shape[:1].numel(), math.prod(tensors[0].shape[1:])
+    if len(tensors) == 1 and tensors[0].is_contiguous():
+        return tensors[0].view(1, m, n), []
+    return torch.stack([tensor.reshape(m, n) for tensor in tensors]), tensors
+
+
+def _write(tensors: list[Tensor], batch: Tensor) -> None:
+    for tensor, new in zip(tensors, batch, strict=False):
+        tensor.copy_(new.view(tensor.shape))
+
+
+def _keep(state: dict[str, Any], name: str, new: Tensor) -> None:
+    """A state of the same shape keeps its memory, so that a batch does not stay behind it."""
+    if state[name].shape == new.shape:
+        local_part(state[name]).copy_(local_part(new))
+    else:
+        state[name] = new.clone()
+
+
+def _settings(group: dict[str, Any]) -> Settings:
+    b1, b2 = group["betas"]
+    return Settings(b1=b1, b2=b2, **{name: group[name] for name in Settings._fields if name not in ("b1", "b2")})
+
+
+def _require_settings(group: dict[str, Any]) -> None:
+    lr, betas, rank, guidance = group["lr"], group["betas"], group["rank"], group["guidance"]
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(f"lr must be one number, got a tensor of shape {tuple(lr.shape)}")
+    if not isinstance(lr, Tensor) and not 0 <= lr < math.inf:
+        raise ValueError(f"lr must be finite and at least 0, got {lr!r}")
+    if not (len(betas) == 2 and all(0 <= b < 1 for b in betas)):
+        raise ValueError(f"betas must be two numbers from 0 up to but not including 1, got {betas!r}")
+    for name in ("eps", "weight_decay"):
+        if not 0 <= group[name] < math.inf:
+            raise ValueError(f"{name} must be finite and at least 0, got {group[name]!r}")
+    if not group["clip"] > 0:
+        raise ValueError(f"clip must be positive, or math.inf for none, got {group['clip']!r}")
+    whole = isinstance(rank, Integral)
+    if not (rank >= 1 if whole else 0 < rank < 1):
+        raise ValueError(f"rank must be a whole number, at least 1, or a share between 0 and 1, got {rank!r}")
+    if guidance is not None and not (guidance >= 1 and betas[0] > 0):
+        raise ValueError(f"guidance must be at least 1, and needs a first moment, got {guidance!r} with betas {betas}")
+    for name, least in (("oversample", 0), ("sweeps", 1), ("refresh_every", 1)):
+        if not isinstance(group[name], Integral) or group[name] < least:
+            raise ValueError(f"{name} must be a whole number, at least {least}, got {group[name]!r}")
