@@ -241,6 +241,21 @@ def net():
         (lambda: transmission(diffusion=(0.0, 1.0)), "diffusion must be two positive numbers"),
         (lambda: transmission(diffusion=(1.0, -1.0)), "diffusion must be two positive numbers"),
         (lambda: transmission(diffusion=(1.0, math.nan)), "diffusion must be two positive numbers"),
+        (lambda: transmission(diffusion=1.0), "diffusion must be two positive numbers, inside and outside, got 1.0"),
+        (lambda: transmission(diffusion=(1.0, 2.0, 3.0)), "diffusion must be two positive numbers"),
+        (lambda: transmission(diffusion=("a", "b")), "diffusion must be two positive numbers"),
+        (lambda: transmission(initial=5.0), "initial needs a time, got 5.0: give the interface a horizon"),
+        (lambda: transmission(initial=lambda x: x[:, :1]), "initial needs a time, got <function"),
+        (lambda: DistributedControl(transmission(), 0.0, 1.0, math.inf, math.inf), "lower must not be inf"),
+        (lambda: DistributedControl(transmission(), 0.0, 1.0, -math.inf, -math.inf), "upper must not be -inf"),
+        (
+            lambda: FluxControl(transmission(), 0.0, 1.0, lambda x: x[:, :1].sign() * math.inf),
+            "lower must not be inf, or no control is allowed, got that at",
+        ),
+        (lambda: interface_points(CIRCLE, 1, 9, 0), "n must be at least 2, got 1"),
+        (lambda: interface_points(CIRCLE, -4, 9, 0), "n must be at least 2, got -4"),
+        (lambda: interface_points(CIRCLE, 9, -1, 0), "on must be at least 1, got -1"),
+        (lambda: interface_points(CIRCLE, 9, 0, 0), "on must be at least 1, got 0"),
         (lambda: transmission(source=math.nan), "source must be finite, got nan"),
         (lambda: transmission(source=lambda x: x[:, :1] / 0), "source must be finite"),
         (lambda: transmission(boundary=lambda x: x), r"boundary must return \(256, 1\)"),
@@ -287,6 +302,12 @@ def net():
 def test_inconsistent_data_are_refused(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_numbers_of_points_are_integers_and_two_are_enough():
+    with pytest.raises(TypeError, match=r"n must be an integer, a number of points, got 9\.5"):
+        interface_points(CIRCLE, 9.5, 9, 0)
+    assert [len(x) for x in interface_points(CIRCLE, 2, 1, 0)] == [1, 1, 1, 1, 1]
 
 
 def test_a_jump_of_the_value_comes_with_the_lift():
