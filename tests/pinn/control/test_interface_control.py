@@ -235,6 +235,16 @@ def net():
     return MLP(3, [4])
 
 
+def without_disk(radius):
+    """A factor that is 0 on the boundary, and on a disk in the middle besides."""
+    return lambda x: square_bubble(x) * (x.square().sum(1, keepdim=True) - radius**2).clamp(min=0)
+
+
+def test_a_distance_may_vanish_at_a_point():
+    y = interface_adjoint(transmission(), net(), lambda x: square_bubble(x) * x.square().sum(1, keepdim=True))
+    assert (y(CIRCLE.on_boundary(50, 0)) == 0).all()
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -283,7 +293,19 @@ def net():
         ),
         (
             lambda: interface_adjoint(transmission(), net(), lambda x: 0 * x[:, :1]),
-            "distance must not be 0 in the domain",
+            "distance must not be 0 in the domain, got values from 0 to 0",
+        ),
+        (
+            lambda: interface_state(transmission(), net(), 0.0, without_disk(0.3)),
+            r"distance must not be 0 in the domain, it vanishes at 1[45]\d of 2048 points inside",  # pi 0.3**2 / 4 of them
+        ),
+        (
+            lambda: interface_adjoint(transmission(), net(), without_disk(0.08), tolerance=0.05),
+            "distance must not be 0 in the domain, it vanishes at",
+        ),
+        (
+            lambda: interface_adjoint(transmission(), net(), lambda x: square_bubble(x) * x[:, :1]),
+            "distance must not be 0 in the domain, got values from -",
         ),
         (
             lambda: interface_state(
