@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -51,15 +52,16 @@ class Transmission:
 
     Args:
         interface: :math:`\Gamma`.
-        diffusion: B inside and outside, positive.
+        diffusion: B inside and outside, two positive numbers.
         source: f, a number or (n, d) -> (n, 1).
         boundary: :math:`h_0`, likewise.
         value_jump: :math:`g_0`, likewise.
         flux_jump: :math:`g_1`, likewise.
-        initial: y at time 0, likewise.
+        initial: y at time 0, likewise; only where the interface has a horizon.
 
     Raises:
-        ValueError: a part of B is not positive, or a coefficient not finite or not a column.
+        ValueError: B is not two positive numbers, or a coefficient not finite or not a column, or there are initial
+            values without a time.
     """
 
     interface: Interface
@@ -71,7 +73,7 @@ class Transmission:
     initial: Coefficient = 0.0
 
     def __post_init__(self) -> None:
-        if len(self.diffusion) != 2 or not all(math.isfinite(b) and b > 0 for b in self.diffusion):
+        if not two_positive(self.diffusion):
             raise ValueError(f"diffusion must be two positive numbers, inside and outside, got {self.diffusion}")
         x = points_of_domain(self.interface)
         require_finite_at(self.source, x, "source")
@@ -79,7 +81,11 @@ class Transmission:
         on = self.interface.on_interface(CHECKED, 0)[0]
         require_finite_at(self.value_jump, on, "value_jump")
         require_finite_at(self.flux_jump, on, "flux_jump")
-        require_finite_at(self.initial, x, "initial")
+        first = require_finite_at(self.initial, x, "initial")
+        if self.interface.horizon is None and (callable(self.initial) or (first != 0).any()):
+            raise ValueError(
+                f"initial needs a time, got {self.initial}: give the interface a horizon, or leave initial out"
+            )
 
 
 class Problem(Protocol):
@@ -109,7 +115,8 @@ class DistributedControl:
         upper: :math:`u_b`, likewise.
 
     Raises:
-        ValueError: alpha is not positive, or lower above upper somewhere, or a coefficient not finite.
+        ValueError: alpha is not positive, or lower above upper somewhere, or lower inf or upper -inf, or the target
+            not finite.
     """
 
     equation: Transmission
@@ -179,7 +186,22 @@ def interface_points(interface: Interface, n: int, on: int, seed: int) -> Interf
     """Return n points, half of them inside, and ``on`` each of the interface and the boundary, evenly spread.
 
     Solutions often vary most inside, which is the smaller part: by its area it would get few points.
+
+    Args:
+        interface: where they lie about.
+        n: points in the domain, at least 2, one for each side.
+        on: points of the interface, and of the boundary, at least 1.
+        seed: of the points.
+
+    Raises:
+        TypeError: n or on is not an integer.
+        ValueError: n is less than 2, or on less than 1.
     """
+    for name, count, least in (("n", n, 2), ("on", on, 1)):
+        if not isinstance(count, Integral):
+            raise TypeError(f"{name} must be an integer, a number of points, got {count!r}")
+        if count < least:
+            raise ValueError(f"{name} must be at least {least}, got {count}")
     half, share = n // 2, interface.share
     drawn = interface.sample(math.ceil(1.2 * max(half / share, (n - half) / (1 - share))) + 16, seed)
     sides = (drawn.inside[:half], drawn.outside[: n - half])
@@ -305,13 +327,26 @@ def clip(value: Tensor, lower: Coefficient, upper: Coefficient, x: Tensor) -> Te
     return torch.minimum(torch.maximum(value, values_at(lower, x)), values_at(upper, x))
 
 
+def two_positive(b: Any) -> bool:
+    """Whether these are two finite positive numbers.
+
+    >>> two_positive((1.0, 10.0)), two_positive((1.0, 0.0)), two_positive(1.0)
+    (True, False, False)
+    """
+    try:
+        inner, outer = b
+        return all(math.isfinite(one) and one > 0 for one in (inner, outer))
+    except (TypeError, ValueError):  # not two, or no numbers
+        return False
+
+
 def points_of_domain(interface: Interface) -> Tensor:
     """Return points on both sides, where data are looked at."""
     return torch.cat(interface.sample(CHECKED, 0))
 
 
 def require_control(problem: DistributedControl | FluxControl, x: Tensor) -> None:
-    """Refuse a cost that is not positive, an empty box, and data that are not finite."""
+    """Refuse a cost that is not positive, a box that holds no finite control, and data that are not finite."""
     alpha = float(as_scalar(problem.alpha, "alpha"))
     if not (math.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha must be finite and positive, got {problem.alpha}")
@@ -321,3 +356,7 @@ def require_control(problem: DistributedControl | FluxControl, x: Tensor) -> Non
     if wrong.any():
         a, b = float(lower[wrong][0]), float(upper[wrong][0])
         raise ValueError(f"lower must be at most upper, got {a:g} and {b:g} at {x[wrong][0].tolist()}")
+    for name, bound, never in (("lower", lower, math.inf), ("upper", upper, -math.inf)):
+        at = (bound == never)[:, 0]
+        if at.any():
+            raise ValueError(f"{name} must not be {never}, or no control is allowed, got that at {x[at][0].tolist()}")

@@ -21,6 +21,10 @@ from .interface_ansatz import InterfaceAnsatz
 from .interface_control import CHECKED, Transmission, points_of_domain
 from .interfaces import Coefficient, Interface, Sides, require_finite_at, values_at
 
+INNER = 2048  # points of the domain at which a distance is looked at
+FEW = 3  # of them where it may vanish
+VANISHED = 1e-9  # of its largest value: what counts as 0 there
+
 
 def interface_state(
     equation: Transmission,
@@ -106,16 +110,24 @@ def violations(y: Any, boundary: Coefficient = 0.0, value_jump: Coefficient = 0.
 
 
 def require_distance(interface: Interface, h: Solution, tolerance: float) -> None:
-    """Refuse a distance that is not 0 on the boundary, or 0 inside."""
+    """Refuse a distance that is not 0 on the boundary, or 0 on a part of the domain, or of two signs."""
     d = interface.domain.dim
-    on, x = interface.on_boundary(CHECKED, 0)[:, :d], interface.domain.sample(CHECKED, 0)
+    on, x = interface.on_boundary(CHECKED, 0)[:, :d], interface.domain.sample(INNER, 0)
     value, within = (require_finite_at(h, where, "distance").detach() for where in (on, x))
     worst = value.abs().argmax()
     if value.abs().max() > tolerance:
         raise ValueError(f"distance must be 0 on the boundary, got {float(value[worst]):g} at {on[worst].tolist()}")
     one_sign = (within > -tolerance).all() or (within < tolerance).all()
-    if not one_sign or within.abs().median() <= tolerance:
+    size = within.abs()
+    if not one_sign or size.median() <= tolerance:
         raise ValueError(f"distance must not be 0 in the domain, got values from {within.min():g} to {within.max():g}")
+    # Not by the tolerance: a learned distance may be as small as that near the boundary, and be right.
+    none = (size <= VANISHED * size.max())[:, 0]
+    if none.sum() > FEW:
+        raise ValueError(
+            f"distance must not be 0 in the domain, it vanishes at {int(none.sum())} of {INNER} points inside, "
+            f"one of them {x[none][0].tolist()}"
+        )
 
 
 def require_lift(equation: Transmission, lift: Sides, tolerance: float) -> None:

@@ -43,6 +43,7 @@ from .interfaces import Coefficient, Interface, values_at
 
 AWAY = 0.75  # least distance of lattice points from those of interface and boundary, in spacings: above 0.5 ** 0.5
 MOST_STEPS, ENDED = 50, 1e-10  # of Newton's method, and its last relative step
+TINIEST = 1e-300  # what steps are compared with where y and p are 0
 
 
 class Mesh(NamedTuple):
@@ -193,7 +194,9 @@ def newton(system: System, y: np.ndarray) -> Iterator[NewtonState]:
         step = np.zeros_like(x)
         step[unknown] = splu(J).solve(r[unknown])
         x = x - step
-        yield NewtonState(x, torch.tensor(np.abs(step).max() / np.abs(x).max()), control.active)
+        change, size = float(np.abs(step).max()), float(np.abs(x).max())
+        relative = change / max(size, TINIEST)  # 0 where both are: the solution is 0
+        yield NewtonState(x, torch.tensor(relative, dtype=torch.float64), control.active)
 
 
 def fitted_mesh(interface: Interface, cells: int) -> Mesh:

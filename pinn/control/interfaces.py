@@ -33,14 +33,15 @@ from torch import Tensor
 from optsci._tensor import as_finite, require_finite
 
 from ..ansatz import column
-from ..derivatives import Solution
+from ..derivatives import Solution, gradient
 from ..domain_protocol import TINY, Domain, points_of
 from ..level_sets import LevelSet, Star
 from ..numpy_on_torch import on_tensors
 from ..sampling import UnitPoints, sobol
 
 CHECKED = 4096  # points at which an interface is looked at
-TIMES = 17  # and times, of a moving one
+TIMES = 201  # and times, of a moving one
+EXACT = 1e-9  # what is 0, relative to the size of the part inside
 
 Coefficient = float | Solution  # a number, or a function of points, (n, d) -> (n, 1)
 
@@ -66,7 +67,8 @@ class Interface:
 
     Raises:
         ValueError: no point, or every point, of the domain lies inside: the interface is not in the domain; or it
-            leaves the domain; or ``phi`` is not 1 on it; or not finite.
+            leaves the domain; or ``phi`` is not 1 on it, or not finite, or its normal derivative is 0 somewhere on it;
+            or ``path`` does not return (n, d), or is not finite, or not 0 at time 0.
 
     >>> from optsci.pinn import Ball, Box
     >>> circle = Interface(Box((-1, -1), (1, 1)), Ball(radius=0.5))
@@ -90,12 +92,9 @@ class Interface:
             raise ValueError(f"horizon must be finite and positive, got {self.horizon}")
         if self.path is not None and self.horizon is None:
             raise ValueError("path needs a horizon: give the last time, horizon = T")
+        self._require_path()
         self._require_in_domain()
-        x, _ = self.on_interface(256, 0)
-        value = column("phi", self.branch, x)
-        require_finite(value, "phi")
-        if (value - 1).abs().max() > 1e-9:
-            raise ValueError(f"phi must be 1 on the interface, got {value.flatten()[(value - 1).abs().argmax()]}")
+        self._require_kink()
 
     @property
     def dim(self) -> int:
@@ -187,6 +186,39 @@ class Interface:
         random = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(x), generator=random) + torch.rand(len(x), generator=random, dtype=x.dtype)
         return torch.cat((x, self.horizon * order[:, None] / len(x)), 1)
+
+    @property
+    def _size(self) -> float:
+        """The longest side of the box around the part inside."""
+        return max(b - a for a, b in zip(self.inside.lower, self.inside.upper, strict=True))
+
+    def _require_path(self) -> None:
+        if self.path is None:
+            return
+        t = torch.linspace(0, self.horizon or 0.0, TIMES, dtype=torch.float64)[:, None]
+        shift, wanted = self.path(t), (TIMES, self.domain.dim)
+        found = tuple(shift.shape) if isinstance(shift, Tensor) else type(shift).__name__
+        if found != wanted:
+            raise ValueError(f"path must return {wanted} at times {tuple(t.shape)}, got {found}")
+        require_finite(shift, "path")
+        if shift[0].abs().max() > EXACT * self._size:
+            raise ValueError(f"path must be 0 at time 0, where inside is given, got {shift[0].tolist()}")
+
+    def _require_kink(self) -> None:
+        x, normal = self.on_interface(256, 0)
+        value = column("phi", self.branch, x).detach()
+        require_finite(value, "phi")
+        if (value - 1).abs().max() > 1e-9:
+            raise ValueError(f"phi must be 1 on the interface, got {value.flatten()[(value - 1).abs().argmax()]}")
+        # Outside phi is 1: the jump is the derivative of the branch inside.
+        slope = (gradient(self.branch, x) * normal).sum(1).detach()
+        flat = ~(slope.abs() * self._size > EXACT)
+        if flat.any():
+            there = f"at {x[flat][0].tolist()}, one of {int(flat.sum())} such points of {len(x)}"
+            raise ValueError(
+                "phi must have a normal derivative inside that is not 0 on the interface, or nothing jumps there, "
+                f"got {float(slope[flat][0]):g} {there}"
+            )
 
     def _require_in_domain(self) -> None:
         x = self.domain.sample(CHECKED, 0, points=sobol)

@@ -235,12 +235,37 @@ def net():
     return MLP(3, [4])
 
 
+def without_disk(radius):
+    """A factor that is 0 on the boundary, and on a disk in the middle besides."""
+    return lambda x: square_bubble(x) * (x.square().sum(1, keepdim=True) - radius**2).clamp(min=0)
+
+
+def test_a_distance_may_vanish_at_a_point():
+    y = interface_adjoint(transmission(), net(), lambda x: square_bubble(x) * x.square().sum(1, keepdim=True))
+    assert (y(CIRCLE.on_boundary(50, 0)) == 0).all()
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
         (lambda: transmission(diffusion=(0.0, 1.0)), "diffusion must be two positive numbers"),
         (lambda: transmission(diffusion=(1.0, -1.0)), "diffusion must be two positive numbers"),
         (lambda: transmission(diffusion=(1.0, math.nan)), "diffusion must be two positive numbers"),
+        (lambda: transmission(diffusion=1.0), "diffusion must be two positive numbers, inside and outside, got 1.0"),
+        (lambda: transmission(diffusion=(1.0, 2.0, 3.0)), "diffusion must be two positive numbers"),
+        (lambda: transmission(diffusion=("a", "b")), "diffusion must be two positive numbers"),
+        (lambda: transmission(initial=5.0), "initial needs a time, got 5.0: give the interface a horizon"),
+        (lambda: transmission(initial=lambda x: x[:, :1]), "initial needs a time, got <function"),
+        (lambda: DistributedControl(transmission(), 0.0, 1.0, math.inf, math.inf), "lower must not be inf"),
+        (lambda: DistributedControl(transmission(), 0.0, 1.0, -math.inf, -math.inf), "upper must not be -inf"),
+        (
+            lambda: FluxControl(transmission(), 0.0, 1.0, lambda x: x[:, :1].sign() * math.inf),
+            "lower must not be inf, or no control is allowed, got that at",
+        ),
+        (lambda: interface_points(CIRCLE, 1, 9, 0), "n must be at least 2, got 1"),
+        (lambda: interface_points(CIRCLE, -4, 9, 0), "n must be at least 2, got -4"),
+        (lambda: interface_points(CIRCLE, 9, -1, 0), "on must be at least 1, got -1"),
+        (lambda: interface_points(CIRCLE, 9, 0, 0), "on must be at least 1, got 0"),
         (lambda: transmission(source=math.nan), "source must be finite, got nan"),
         (lambda: transmission(source=lambda x: x[:, :1] / 0), "source must be finite"),
         (lambda: transmission(boundary=lambda x: x), r"boundary must return \(256, 1\)"),
@@ -268,7 +293,19 @@ def net():
         ),
         (
             lambda: interface_adjoint(transmission(), net(), lambda x: 0 * x[:, :1]),
-            "distance must not be 0 in the domain",
+            "distance must not be 0 in the domain, got values from 0 to 0",
+        ),
+        (
+            lambda: interface_state(transmission(), net(), 0.0, without_disk(0.3)),
+            r"distance must not be 0 in the domain, it vanishes at 1[45]\d of 2048 points inside",  # pi 0.3**2 / 4 of them
+        ),
+        (
+            lambda: interface_adjoint(transmission(), net(), without_disk(0.08), tolerance=0.05),
+            "distance must not be 0 in the domain, it vanishes at",
+        ),
+        (
+            lambda: interface_adjoint(transmission(), net(), lambda x: square_bubble(x) * x[:, :1]),
+            "distance must not be 0 in the domain, got values from -",
         ),
         (
             lambda: interface_state(
@@ -287,6 +324,12 @@ def net():
 def test_inconsistent_data_are_refused(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_numbers_of_points_are_integers_and_two_are_enough():
+    with pytest.raises(TypeError, match=r"n must be an integer, a number of points, got 9\.5"):
+        interface_points(CIRCLE, 9.5, 9, 0)
+    assert [len(x) for x in interface_points(CIRCLE, 2, 1, 0)] == [1, 1, 1, 1, 1]
 
 
 def test_a_jump_of_the_value_comes_with_the_lift():

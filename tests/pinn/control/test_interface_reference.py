@@ -103,6 +103,20 @@ def test_the_cost_is_stationary_where_no_bound_holds(kind):
 
 
 @pytest.mark.parametrize(
+    ("source", "bound"), [(0.0, math.inf), (0.0, 0.0), (1.0, -1.0)], ids=["free", "no control", "cancelled source"]
+)
+def test_the_solution_0_is_found(source, bound):
+    """Nothing to do; or a box that leaves one control, which cancels the source up to rounding."""
+    equation = Transmission(CIRCLE, (1.0, 10.0), source)
+    lower = bound if math.isfinite(bound) else -bound
+    found = fitted_finite_elements(DistributedControl(equation, 0.0, 1.0, lower, bound), 20)
+    x = SQUARE.sample(200, 0)
+    assert max(float(found.state(x).abs().max()), float(found.adjoint(x).abs().max())) < 1e-15
+    assert (found.control(x) + source).abs().max() < 1e-15
+    assert found.steps <= 3
+
+
+@pytest.mark.parametrize(
     ("problem", "sentence"),
     [
         (heat_control().problem, "problem must be elliptic in a Box of two dimensions"),

@@ -175,6 +175,15 @@ def test_ansatz_of_any_circle_is_continuous(radius, across, seed):
     assert (y.outside(x) - y.inside(x)).abs().max() < 1e-12
 
 
+def flat_on_the_left(x):
+    """1 on the circle of radius 1/2, with the normal derivative 4 max(x_1, 0)."""
+    return 1 + 4 * x[:, :1].clamp(min=0) * (x.norm(dim=1, keepdim=True) - 0.5)
+
+
+def moved(path):
+    return Interface(SQUARE, Ball(radius=0.5), horizon=1.0, path=path)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -191,6 +200,27 @@ def test_ansatz_of_any_circle_is_continuous(radius, across, seed):
         (lambda: Interface(SQUARE, Ball(radius=0.5), path=lambda t: t), "path needs a horizon"),
         (lambda: Interface(SQUARE, Ball(radius=0.5), phi=lambda x: x[:, :1]), "phi must be 1 on the interface"),
         (lambda: Interface(SQUARE, Ball(radius=0.5), phi=lambda x: x[:, :1] / 0), "phi must be finite"),
+        (
+            lambda: Interface(SQUARE, Ball(radius=0.5), phi=lambda x: torch.ones_like(x[:, :1])),
+            "phi must have a normal derivative inside that is not 0 .* got 0 at .* 256 such points of 256",
+        ),
+        (
+            lambda: Interface(SQUARE, Ball(radius=0.5), phi=lambda x: 1 - (0.25 - x.square().sum(1)[:, None]) ** 2),
+            "phi must have a normal derivative inside that is not 0",
+        ),
+        (
+            lambda: Interface(SQUARE, Ball(radius=0.5), phi=flat_on_the_left),
+            "phi must have a normal derivative inside that is not 0 .* 128 such points of 256",
+        ),
+        (lambda: moved(lambda t: 0.1 + 0 * t.expand(-1, 2)), r"path must be 0 at time 0, .* got \[0.1, 0.1\]"),
+        (lambda: moved(lambda t: 0.1 * t), r"path must return \(201, 2\) at times \(201, 1\), got \(201, 1\)"),
+        (lambda: moved(lambda t: 0 * t.expand(-1, 3)), r"path must return \(201, 2\) .* got \(201, 3\)"),
+        (lambda: moved(lambda t: [0.0, 0.0]), r"path must return \(201, 2\) .* got list"),
+        (lambda: moved(lambda t: (t - 0.5).log().expand(-1, 2)), "path must be finite"),
+        (
+            lambda: moved(lambda t: 0.8 * torch.exp(-(((t - 0.47) / 0.01) ** 2)) * t.new_tensor([[1.0, 0.0]])),
+            "inside must lie in the domain, .* at time 0.4",
+        ),
         (lambda: collar(Star(flower, 1.0), width=0.5), "width must be positive and at most the least radius"),
         (lambda: collar(Star(flower, 1.0), power=2), "power must be at least 3"),
         (lambda: collar(Star(flower, 1.0), height=0.0), "height must be finite and not 0"),
