@@ -1,7 +1,7 @@
 """Time of a step of Adapprox on a matrix of 3072 x 768, against AdamW, Adafactor and the iteration in every step.
 
-All optimizers step in turn, in an order that changes, on the same gradients, on one thread; medians of processor times. Writes
-``adapprox_step.md`` beside itself. Takes about a minute; run it on a quiet machine, as all of this is memory traffic.
+All optimizers step in turn, in an order that changes, on the same gradients, on one thread; medians of processor times.
+Writes ``adapprox_step.md`` beside itself. Takes about a minute; run it on a quiet machine: this is memory traffic.
 """
 
 from __future__ import annotations
