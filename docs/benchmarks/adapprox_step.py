@@ -1,13 +1,14 @@
 """Time of a step of Adapprox on a matrix of 3072 x 768, against AdamW, Adafactor and the iteration in every step.
 
-All optimizers step in turn, on the same gradients, on one thread; medians of processor times. Writes
-``adapprox_step.md`` beside itself. Takes about a minute; run it on a quiet machine, as all of this is memory traffic.
+All optimizers step in turn, in an order that changes, on the same gradients, on one thread; medians of processor times.
+Writes ``adapprox_step.md`` beside itself. Takes about a minute; run it on a quiet machine: this is memory traffic.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,8 @@ def main() -> None:
     optimizers = {name: make([torch.nn.Parameter(start.clone())]) for name, make in METHODS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in optimizers}
     for i in range(ROUNDS + 3):
-        for name, optimizer in optimizers.items():
+        for name in random.Random(i).sample(list(optimizers), len(optimizers)):  # what ran before left the cache
+            optimizer = optimizers[name]
             optimizer.param_groups[0]["params"][0].grad = gradients[i % len(gradients)]
             begin = time.process_time()
             optimizer.step()

@@ -409,6 +409,7 @@ def test_settings_out_of_range(name, value):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of PyTorch's compiler itself
 def test_under_the_compiler_it_is_the_same_step():
     start = [normal(70, 50), normal(70, 50, seed=1), normal(33)]
     runs = {}
