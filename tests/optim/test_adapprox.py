@@ -53,7 +53,7 @@ def train(grads, start, **options):
 @pytest.mark.parametrize(
     "options",
     [{"refresh_every": 1}, {"refresh_every": 1, "truncate": columns}, {"refresh_every": 7}, {"clip": math.inf}],
-    ids=str,
+    ids=["refreshed", "columns", "tracked", "not clipped"],
 )
 def test_full_rank_is_the_dense_update(shape, b1, options):
     start, grads = normal(*shape), gradients(shape, 20)
