@@ -224,6 +224,7 @@ def test_interface_control(capsys, monkeypatch):
     assert float(jump) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_source_identification(capsys, monkeypatch):
     names = run_example(
         "plot_source_identification",

@@ -36,8 +36,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("command", ["compress", pytest.param("quantize", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("command", ["compress", "quantize"])
 def test_two_processes_write_the_bytes_of_one(command, model, text, tmp_path):
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "optsci")
     options = ("--text", text, "--samples", 4, "--length", 32, "--correction", "within-block")

@@ -163,6 +163,7 @@ def test_lines_and_errors():
         plot_error(MeanExitTime(Interval(-1.0, 1.0)), {})
 
 
+@pytest.mark.slow
 def test_the_demonstration(tmp_path, true_labels):
     said = []
     rows = run_demo(tmp_path, say=said.append, progress=False, budget=Budget(adam=200, lbfgs=120, gauss_newton=15))

@@ -36,7 +36,11 @@ def z_scores(problem, points, exact, **options):
     return ((found.mean[:, 0] - torch.tensor(exact)) / found.stderr[:, 0]).abs()
 
 
-@pytest.mark.parametrize("method", [None, EulerMaruyama(1e-3), EulerMaruyama(1e-3, exit=Exit.BRIDGE)], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [None, EulerMaruyama(1e-3), pytest.param(EulerMaruyama(1e-3, exit=Exit.BRIDGE), marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_poisson_on_the_disk(method):
     """u = 1 - r^2 + x^2 - y^2."""
     assert z_scores(SADDLE, [[0.5, 0.1], [-0.2, 0.7]], [0.98, 0.02], paths=20000, method=method).max() < 4
@@ -55,7 +59,8 @@ def test_survival_and_the_killed_green_function_are_bessel_functions():
             np.testing.assert_allclose(killed_share(s, z, 3), np.sinh(z * (1 - s)) / ((1 - s) * np.sinh(z)), rtol=1e-9)
 
 
-@pytest.mark.parametrize("d", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [2, 3])
 def test_killing_and_a_source_that_varies(d):
     """u = 1 - r^2 solves Lap u / 2 - 2 u = -f for f = d + 2 (1 - r^2): the point in the ball carries a weight."""
     problem = Schroedinger(Ball(dim=d), 2.0, source=lambda x: len(x) + 2.0 * (1 - (x**2).sum(axis=0)))
