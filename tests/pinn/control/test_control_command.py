@@ -26,7 +26,7 @@ REDUCED = {  # sizes, and the largest relative errors that they may leave
     "interface-circle": ({"steps": 40, "widths": (24,), "inner": 300, "on": 60}, {"u": 1e-3, "y": 1e-2, "p": 1e-3}),
     "interface-flower": (
         {"steps": 70, "turns": ((40, 30),), "widths": (12, 12), "inner": 800, "on": 240, "cells": 40},
-        {"u": 0.3, "y": 0.2},  # few points at the narrow tips: 0.14 in y; docs/benchmarks/control_interface.md says more
+        {"u": 0.3, "y": 0.2},  # 0.14 in y, for want of points at the narrow tips
     ),
     "interface-flux": ({"steps": 40, "widths": (24,), "inner": 300, "on": 60}, {"u": 1e-3, "y": 1e-2, "p": 1e-3}),
     "interface-heat": ({"steps": 40, "widths": (12, 12), "inner": 400, "on": 80}, {"u": 5e-2, "y": 5e-2}),
