@@ -69,7 +69,8 @@ def test_an_example_is_near_to_its_reference(name):
     assert set(found.figures) == FIGURES
     assert found.errors.keys() >= largest.keys()
     assert {of: error for of, error in found.errors.items() if error > largest.get(of, 1.0)} == {}
-    near = {"interface-flower": 0.2, "elliptic": 0.03, "inverse-potential": 0.1}.get(name, 1e-2)
+    # the objective of the flower, small as y_d is nearly met, feels its error in y: half of it at this size
+    near = {"interface-flower": 0.6, "elliptic": 0.03, "inverse-potential": 0.1}.get(name, 1e-2)
     assert found.more["objective"] == pytest.approx(found.more["objective_of_reference"], rel=near)
     assert 0 <= sum(found.active.values()) <= 1
     json.dumps([found.errors, found.active, found.more, found.run.history], allow_nan=False)
