@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,10 @@ from numpy.polynomial import Polynomial
 from scipy.linalg import cho_solve_banded, cholesky_banded
 from torch import Tensor
 
-from optsci._tensor import as_finite, require_positive
+from optsci._tensor import as_finite
 from optsci.operators import NumpyOperator
 
-from .solution_maps import EllipticMap, numpy_vector, on_numpy, require_count, require_vector, space_time_points
+from .solution_maps import HeatMap, numpy_vector, on_numpy, require_vector
 
 NEWTON_STEPS, ARRIVED = 60, 1e-13  # of the state equations; the last correction, relative
 
@@ -70,7 +71,7 @@ class SemilinearHeatMap:
     dim: int = 2
 
     def __post_init__(self) -> None:
-        _require_evolution(self)
+        _ = self.heat  # refuses what it refuses
         if not isinstance(self.reaction, Polynomial):
             raise TypeError(f"reaction must be a numpy Polynomial, got {type(self.reaction).__name__}")
 
@@ -93,20 +94,24 @@ class SemilinearHeatMap:
 
         return product
 
+    @cached_property
+    def heat(self) -> HeatMap:
+        """The linear equation on the same grid."""
+        return HeatMap(self.cells, self.steps, self.final, self.dim)
+
     @property
     def shape(self) -> tuple[int, int]:
-        n = self.steps * (self.cells - 1) ** self.dim
-        return n, n
+        return self.heat.shape
 
     @property
     def points(self) -> Tensor:
         """The nodes inside at every time, (M n, dim + 1), the time last."""
-        return space_time_points(self.cells, self.steps, self.final, self.dim)
+        return self.heat.points
 
     @property
     def weight(self) -> float:
         """The quadrature weight of a node at a time, dt h^dim."""
-        return self.final / self.steps * self.cells**-self.dim
+        return self.heat.weight
 
     def _solve(self, u: np.ndarray) -> np.ndarray:
         slope, rate = self.reaction.deriv(), self.steps / self.final
@@ -160,7 +165,7 @@ class BilinearHeatMap:
     dim: int = 2
 
     def __post_init__(self) -> None:
-        _require_evolution(self)
+        _ = self.heat  # refuses what it refuses
         f = as_finite(self.f, "f").double()
         require_vector(f.expand(self.shape[0]) if f.dim() == 0 else f, self.shape[0], "f")
         object.__setattr__(self, "f", f.expand(self.shape[0]))
@@ -185,20 +190,24 @@ class BilinearHeatMap:
 
         return product
 
+    @cached_property
+    def heat(self) -> HeatMap:
+        """The linear equation on the same grid."""
+        return HeatMap(self.cells, self.steps, self.final, self.dim)
+
     @property
     def shape(self) -> tuple[int, int]:
-        n = self.steps * (self.cells - 1) ** self.dim
-        return n, n
+        return self.heat.shape
 
     @property
     def points(self) -> Tensor:
         """The nodes inside at every time, (M n, dim + 1), the time last."""
-        return space_time_points(self.cells, self.steps, self.final, self.dim)
+        return self.heat.points
 
     @property
     def weight(self) -> float:
         """The quadrature weight of a node at a time, dt h^dim."""
-        return self.final / self.steps * self.cells**-self.dim
+        return self.heat.weight
 
 
 class _Bands:
@@ -252,9 +261,3 @@ class _Steps:
             y = cho_solve_banded((factor, True), s + self.rate * y, check_finite=False)
             states.append(y)
         return np.concatenate(states[order])
-
-
-def _require_evolution(grid: Any) -> None:
-    EllipticMap(grid.cells, grid.dim)  # refuses what it refuses
-    require_count(grid.steps, "steps", 1)
-    require_positive(grid.final, "final")
