@@ -38,9 +38,10 @@ from .sharded import (
     total_over,
     with_rows_of,
 )
-from .update import STRIP, Denominator, Due, Rule, Settings, Where, dense, update_dense, update_matrices
+from .update import Denominator, Due, Rule, Settings, Where, dense, needs_no_stack, update_dense, update_matrices
 
-ON_ACCELERATOR = 1 << 24  # entries of V in memory at a time, in a batch of small matrices
+# Entries of V in memory at a time, in a batch of small matrices.
+ON_PROCESSOR, ON_ACCELERATOR = 1 << 18, 1 << 24
 
 
 class Adapprox(Optimizer):
@@ -253,10 +254,12 @@ class Adapprox(Optimizer):
             alike.setdefault(key, []).append((index, p))
         for (shape, _, _, device, _, width, step), some in alike.items():
             due = _due(step, settings.refresh_every, self._rule.adapt) if width else Due.PASS
-            room = STRIP if device.type == "cpu" else ON_ACCELERATOR
+            room = ON_PROCESSOR if device.type == "cpu" else ON_ACCELERATOR
             count = max(room // math.prod(shape), 1)  # of the whole matrices: all processes must stack alike
             if self._rule.adapt is not None and due is not Due.PASS:
                 count = 1
+            elif width and due is Due.PASS and needs_no_stack(local_part(some[0][1]), self._rule):
+                count = len(some)
             for i in range(0, len(some), count):
                 indices, parameters = zip(*some[i : i + count], strict=True)
                 yield _Batch(indices, parameters, due)
@@ -265,10 +268,10 @@ class Adapprox(Optimizer):
         p, states = batch.parameters[0], [self.state[p] for p in batch.parameters]
         for state in states:
             state["step"] += 1
-        W, written = _stack([local_part(p) for p in batch.parameters])
-        G, _ = _stack([gradient_part(p.grad, p) for p in batch.parameters])
-        M, averages = _stack([local_part(state["exp_avg"]) for state in states]) if settings.b1 > 0 else (None, [])
-        indices = torch.tensor(batch.indices, device=W.device)
+        weights = [local_part(p) for p in batch.parameters]
+        W, G = _matrices(weights), _matrices([gradient_part(p.grad, p) for p in batch.parameters])
+        M = _matrices([local_part(state["exp_avg"]) for state in states]) if settings.b1 > 0 else None
+        indices = torch.tensor(batch.indices, device=weights[0].device)
         where = Where(indices, states[0]["step"], p.numel(), first_row(p), total_over(p))
         if "Q" in states[0]:
             Q, U, ranks = (torch.stack([local_part(state[name]) for state in states]) for name in ("Q", "U", "rank"))
@@ -282,12 +285,11 @@ class Adapprox(Optimizer):
                 _keep(state, "U", same_everywhere(p, u))
                 _keep(state, "rank", same_everywhere(p, r))
         else:
-            V, moments = _stack([local_part(state["exp_avg_sq"]) for state in states])
+            V = _matrices([local_part(state["exp_avg_sq"]) for state in states])
             update_dense(W, G, M, V, settings, where)
-            _write(moments, V)
-        _write(written, W)
-        if M is not None:
-            _write(averages, M)
+        for weight, matrix in zip(weights, W, strict=True):
+            if matrix.data_ptr() != weight.data_ptr():
+                weight.copy_(matrix.view(weight.shape))
         torch.autograd.graph.increment_version(list(batch.parameters))  # the kernels write behind PyTorch's back
 
 
@@ -305,18 +307,10 @@ def _due(step: int, refresh_every: int, adapt: AdaptiveRank | None) -> Due:
     return Due.REFRESH if step % refresh_every == 0 else Due.PASS
 
 
-def _stack(tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Tensors of one shape as (B, m, n), and those among them that have to be written back."""
-    tensors = [tensor.detach() for tensor in tensors]
+def _matrices(tensors: list[Tensor]) -> list[Tensor]:
+    """Tensors as matrices of their first dimension, in their memory where that is contiguous."""
     m, n = tensors[0].shape[:1].numel(), math.prod(tensors[0].shape[1:])
-    if len(tensors) == 1 and tensors[0].is_contiguous():
-        return tensors[0].view(1, m, n), []
-    return torch.stack([tensor.reshape(m, n) for tensor in tensors]), tensors
-
-
-def _write(tensors: list[Tensor], batch: Tensor) -> None:
-    for tensor, new in zip(tensors, batch, strict=False):
-        tensor.copy_(new.view(tensor.shape))
+    return [tensor.detach().reshape(m, n) for tensor in tensors]
 
 
 def _keep(state: dict[str, Any], name: str, new: Tensor) -> None:

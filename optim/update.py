@@ -13,16 +13,17 @@ Source: Zhao et al., Adapprox, arXiv 2403.14958, by a summary of its equations. 
 is the dense V of this step (``dense``), not what its factors give (``low_rank``).  From memory, weakly: the guidance
 :math:`\theta`.  Ours: everything about how V is passed over.
 
-Between refreshes a step makes one pass over V, by strips of rows that stay in the cache: a strip is formed, used for
-the update and for the products of the factors, and forgotten.
+Between refreshes a step makes one pass over V.  On a processor that is one matrix after the other and a few rows of V
+at a time, which are formed, used for the update and for the products of the factors, and forgotten (``tiles``);
+elsewhere matrices of one shape are stacked, and V is formed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,9 +32,9 @@ from torch.nn import functional
 from .counter import gaussian, round_stochastically, uniform_bits
 from .rank_growth import AdaptiveRank, adaptive_subspace
 from .second_moment import Total, Truncate, alone, directions, finish_pass, one_pass, second_moment, subspace, svd
+from .tiles import in_turn, padded, pass_in_tiles, row_tiles
 
 Denominator = Callable[[Tensor, Tensor, Tensor], Tensor]
-STRIP = 1 << 18  # entries of V in cache at a time
 ROUNDING = 1 << 30  # the random numbers of rounding are not those of the factors
 
 
@@ -95,9 +96,9 @@ class Where(NamedTuple):
 
 
 def update_matrices(
-    W: Tensor,
-    G: Tensor,
-    M: Tensor | None,
+    W: Sequence[Tensor],
+    G: Sequence[Tensor],
+    M: Sequence[Tensor] | None,
     Q: Tensor,
     U: Tensor,
     rank: Tensor,
@@ -111,9 +112,9 @@ def update_matrices(
     """Step on matrices whose second moment is in low rank; W and M change in place.
 
     Args:
-        W: (B, m, n), weights, of any floating type.
-        G: (B, m, n), gradients.
-        M: (B, m, n), average of the updates in the type of the computation, or None.
+        W: B weights (m, n), of any floating type.
+        G: gradients.
+        M: averages of the updates in the type of the computation, or None.
         Q: (B, m, k), 0 at first.
         U: (B, n, k), 0 at first.
         rank: (B,) int32, columns that count, where the rank adapts.
@@ -127,36 +128,48 @@ def update_matrices(
     Returns:
         The new Q, U and rank.
     """
-    G = G.to(Q.dtype)
-    if due is not Due.PASS or rule.denominator is not dense:
-        V = second_moment(Q, U, G, settings.b2)
-        if due is not Due.PASS:
-            Q, U, rank = _fresh(V, width, rank, settings, rule, where, due)
-        else:
-            Q, U = one_pass(V, _start(U, rank, rule, where), where.total)
-        P = G / rule.denominator(V, Q, U).sqrt_().add_(settings.eps)
-        (squares,) = where.total(P.square().sum((-2, -1), dtype=torch.float64))
+    if due is Due.PASS and needs_no_stack(Q, rule):
+        return *_one_by_one(W, G, M, Q, U, _start(U, rank, rule, where), settings, where), rank
+    grads = stacked(G).to(Q.dtype)
+    V = second_moment(Q, U, grads, settings.b2)
+    if due is Due.PASS:
+        Q, U = one_pass(V, _start(U, rank, rule, where), where.total)
     else:
-        Q, U, P, squares = _pass_by_strips(G, Q, U, _start(U, rank, rule, where), settings, where.total)
+        Q, U, rank = _fresh(V, width, rank, settings, rule, where, due)
+    P = grads / rule.denominator(V, Q, U).sqrt_().add_(settings.eps)
+    (squares,) = where.total(P.square().sum((-2, -1), dtype=torch.float64))
     _descend(W, M, P, squares, settings, where)
     return Q, U, rank
 
 
-def update_dense(W: Tensor, G: Tensor, M: Tensor | None, V: Tensor, settings: Settings, where: Where) -> None:
+def needs_no_stack(Q: Tensor, rule: Rule) -> bool:
+    """Whether a pass takes one matrix after the other, on a processor, however many there are."""
+    return rule.denominator is dense and Q.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def update_dense(
+    W: Sequence[Tensor],
+    G: Sequence[Tensor],
+    M: Sequence[Tensor] | None,
+    V: Sequence[Tensor],
+    settings: Settings,
+    where: Where,
+) -> None:
     """Step on tensors whose second moment is dense; W, M and V change in place.
 
     Args:
-        W: (B, m, n), as G, M and V; a vector is a matrix of one column.
+        W: B weights (m, n); a vector is a matrix of one column.
         G: gradients.
-        M: average of the updates, or None.
-        V: second moment.
+        M: averages of the updates, or None.
+        V: second moments, (m, n).
         settings: see there.
         where: which tensors.
     """
-    G = G.to(V.dtype)
-    V.mul_(settings.b2)
-    P, squares = torch.empty_like(V), V.new_zeros(len(V), dtype=torch.float64)
-    _moment_pass(settings, G, P, squares)(V, slice(None))
+    grads, moments = stacked(G).to(V[0].dtype), stacked(V)
+    moments.mul_(settings.b2)
+    P, squares = torch.empty_like(moments), moments.new_zeros(len(moments), dtype=torch.float64)
+    _moment_and_update(moments, grads, settings, P, squares)
+    _write(V, moments)
     (squares,) = where.total(squares)
     _descend(W, M, P, squares, settings, where)
 
@@ -193,73 +206,106 @@ def _fresh(
     return Q, U, rank
 
 
-def _pass_by_strips(
-    G: Tensor, Q: Tensor, U: Tensor, X: Tensor, settings: Settings, total: Total
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The factors after a pass from the directions X, the update and the sums of its squares."""
-    B, m, n = G.shape
-    rows = min(max(STRIP // (B * n), 16) if G.device.type == "cpu" else m, m)
-    P, Y, buffer = torch.empty_like(G), G.new_empty(B, m, X.shape[-1]), G.new_empty(B, rows, n)
-    products, squares = torch.zeros_like(X), G.new_zeros(B, dtype=torch.float64)
-    past = (settings.b2 * U).mT.contiguous()
-    take = _moment_pass(settings, G, P, squares)
-    for first in range(0, m, rows):
-        strip = slice(first, first + rows)
-        V = torch.bmm(Q[:, strip], past, out=buffer[:, : m - first])
-        take(V, strip)
-        y = torch.bmm(V, X, out=Y[:, strip])
-        products.baddbmm_(V.mT, y)
-    gram, products, squares = total(torch.bmm(Y.mT, Y), products, squares)
-    return *finish_pass(Y, gram, products, total), P, squares
+def _one_by_one(
+    W: Sequence[Tensor],
+    G: Sequence[Tensor],
+    M: Sequence[Tensor] | None,
+    Q: Tensor,
+    U: Tensor,
+    X: Tensor,
+    settings: Settings,
+    where: Where,
+) -> tuple[Tensor, Tensor]:
+    """The factors after a pass from the directions X; what is small is done for all matrices together."""
+    k = Q.shape[-1]
+    past, X, Q = padded(settings.b2 * U), padded(X), Q.contiguous()
+    Y, products, P = torch.empty_like(Q), torch.empty_like(past), Q.new_empty(G[0].shape)
+    for b, g in enumerate(G):
+        g = g.to(Q.dtype).contiguous()
+        products[b], squares = pass_in_tiles(g, Q[b], past[b], X[b], 1 - settings.b2, settings.eps, P, Y[b])
+        (squares,) = where.total(squares[None])
+        one = where._replace(indices=where.indices[b : b + 1])
+        _descend(W[b : b + 1], None if M is None else M[b : b + 1], P[None], squares, settings, one)
+    gram, products = where.total(torch.bmm(Y.mT, Y), products[:, :k].mT)
+    return finish_pass(Y, gram, products, where.total)
 
 
-def _moment_pass(settings: Settings, G: Tensor, P: Tensor, squares: Tensor) -> Callable[[Tensor, slice], None]:
-    """(V, rows) -> None: makes V from its decayed past and P of these rows, and adds up the squares of P."""
+def _moment_and_update(V: Tensor, G: Tensor, settings: Settings, P: Tensor, squares: Tensor) -> None:
+    """Makes V from its decayed past, and P, and adds up the squares of P."""
     fresh, eps = 1 - settings.b2, settings.eps
-    if _fits_kernels(G, P):
+    if _fits_kernels(V, G, P):
         from ._kernels.passes import moment_and_update
 
-        g, p, sums = G.numpy(), P.numpy(), squares.numpy()
-        real = g.dtype.type
-        a, b = real(fresh), real(eps)
-        return lambda V, rows: moment_and_update(V.numpy(), g[:, rows], a, b, p[:, rows], sums)
-
-    def by_pytorch(V: Tensor, rows: slice) -> None:
-        g = G[:, rows]
-        V.clamp_(min=0).addcmul_(g, g, value=fresh)
-        P[:, rows] = g / V.sqrt().add_(eps)
-        squares.add_(P[:, rows].square().sum((-2, -1), dtype=torch.float64))
-
-    return by_pytorch
+        real = V.numpy().dtype.type
+        moment_and_update(V.numpy(), G.numpy(), real(fresh), real(eps), P.numpy(), squares.numpy())
+        return
+    V.clamp_(min=0).addcmul_(G, G, value=fresh)
+    torch.div(G, V.sqrt().add_(eps), out=P)
+    squares.add_(P.square().sum((-2, -1), dtype=torch.float64))
 
 
-def _descend(W: Tensor, M: Tensor | None, P: Tensor, squares: Tensor, settings: Settings, where: Where) -> None:
-    """Clip the update, average it, and take the step; W and M in place, P as a buffer."""
+def _descend(
+    W: Sequence[Tensor],
+    M: Sequence[Tensor] | None,
+    P: Tensor,
+    squares: Tensor,
+    settings: Settings,
+    where: Where,
+) -> None:
+    """Clip the update, average it, and take the step; W and M in place, P (B, m, n) as a buffer."""
     lr, b1 = settings.lr, settings.b1
     scale = 1 / ((squares / where.numel).sqrt() / settings.clip).clamp(min=1)
     scale = (-scale if settings.maximize else scale).to(P.dtype)
-    if settings.guidance is None and _fits_kernels(W, P, *([] if M is None else [M])):
-        from ._kernels import passes
-
-        real = P.numpy().dtype.type
-        keep, rate = real(1 - float(lr) * settings.weight_decay), real(float(lr))
-        if M is None:
-            passes.plain_step(W.numpy(), P.numpy(), scale.numpy(), keep, rate)
-        else:
-            passes.averaged_step(W.numpy(), M.numpy(), P.numpy(), real(b1), scale.numpy(), keep, rate)
+    if settings.guidance is None and _fits_kernels(P, *W, *(M or ())):
+        _descend_in_tiles(W, M, P, scale, 1 - float(lr) * settings.weight_decay, float(lr), b1)
         return
     P.mul_(scale[:, None, None])
-    step = P if M is None else M.lerp_(P, 1 - b1)
+    step = P
+    if M is not None:
+        averages = stacked(M)
+        step = averages.lerp_(P, 1 - b1)
+        _write(M, averages)
     if settings.guidance is not None:
         step = step * _guidance(P, step, settings.guidance, where.total)[:, None, None]
-    new = W.to(P.dtype).mul_(1 - lr * settings.weight_decay)
+    weights = stacked(W)
+    new = weights.to(P.dtype).mul_(1 - lr * settings.weight_decay)
     new = new.sub_(lr * step) if isinstance(lr, Tensor) else new.add_(step, alpha=-lr)
-    if new is W:
-        return
-    if settings.stochastic_rounding and W.dtype is torch.bfloat16:
+    if settings.stochastic_rounding and weights.dtype is torch.bfloat16:
         bits = uniform_bits(where.indices ^ ROUNDING, where.step, new[0].numel(), where.first_row * new.shape[-1])
         new = round_stochastically(new, bits.view(new.shape))
-    W.copy_(new)
+    _write(W, new)
+
+
+def _descend_in_tiles(
+    W: Sequence[Tensor], M: Sequence[Tensor] | None, P: Tensor, scale: Tensor, keep: float, lr: float, b1: float
+) -> None:
+    from ._kernels import passes
+
+    p, scales = P.numpy(), scale.numpy()
+    real, tiles = p.dtype.type, row_tiles(*P.shape[1:])
+    for b, weights in enumerate(W):
+        w, average = weights.numpy(), None if M is None else M[b].numpy()
+
+        def work(i: int, w: Any = w, average: Any = average, p: Any = p[b], s: Any = scales[b]) -> None:
+            rows = tiles[i]
+            if average is None:
+                passes.plain_step(w[rows], p[rows], s, real(keep), real(lr))
+            else:
+                passes.averaged_step(w[rows], average[rows], p[rows], real(b1), s, real(keep), real(lr))
+
+        in_turn(work, len(tiles))
+
+
+def stacked(matrices: Sequence[Tensor]) -> Tensor:
+    """(B, m, n): one matrix as it lies in memory, several as a copy."""
+    return matrices[0][None] if len(matrices) == 1 else torch.stack(list(matrices))
+
+
+def _write(matrices: Sequence[Tensor], stack: Tensor) -> None:
+    """Into matrices, what was done to their stack, if that is not they."""
+    for matrix, new in zip(matrices, stack, strict=True):
+        if new.data_ptr() != matrix.data_ptr() or new.dtype is not matrix.dtype:
+            matrix.copy_(new)
 
 
 def _guidance(P: Tensor, M: Tensor, largest: float, total: Total) -> Tensor:

@@ -1,10 +1,10 @@
-"""Training a small LLaMA model on a real text with Adapprox and others: loss, time and memory of states, three seeds.
+"""Training a small LLaMA model on a real text with Adapprox and others: loss and memory of states, three seeds.
 
-Writes ``adapprox.md`` beside itself. Every finished run goes into ``adapprox.json`` and is not run again: delete its
-entries to measure anew. ``--only TEXT`` runs the optimizers whose name holds TEXT, ``--seeds 0 1`` those seeds,
-``--steps 20 --smoke`` tries everything out and keeps nothing, ``--page`` only writes the page. On two cores a run takes
-a few minutes, all of them some hours; two processes may share them by ``--seeds``. CAME and GaLore need the package
-``pytorch_optimizer``.
+Writes ``adapprox.md`` and ``adapprox.png`` beside itself. Every finished run goes into ``adapprox.json`` and is not run
+again: delete its entries to measure anew. ``--only TEXT`` runs the optimizers whose name holds TEXT, ``--seeds 0 1``
+those seeds, ``--part 0 2`` every second run from the first on, for two processes at a time, ``--steps 20 --smoke``
+tries everything out and keeps nothing, ``--page`` only writes the page. A run takes four minutes of one core.
+``adapprox_time.py`` measures the times.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.util import find_spec
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import matplotlib.pyplot as plt
+import pytorch_optimizer
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tqdm import tqdm
 
 import optsci
 from optsci.compress.sample import moby_dick
@@ -33,10 +34,13 @@ from optsci.optim import Adapprox, AdaptiveRank, columns
 
 HERE = Path(__file__).parent
 KEPT = HERE / "adapprox.json"
-SEEDS, RATES = (0, 1, 2), (5e-4, 1e-3, 2e-3)
-STEPS, BATCH, LENGTH, WARMUP, DECAY = 300, 4, 128, 30, 0.1
+TIMES = HERE / "adapprox_time.json"  # name: milliseconds of a training step
+SEEDS, RATES, LARGER = (0, 1, 2), (2.5e-4, 5e-4, 1e-3), (5e-3, 1e-2, 2e-2)
+STEPS, BATCH, LENGTH, WARMUP, DECAY = 300, 8, 128, 30, 0.1
 ADAMW = "AdamW"
-ONCE = RATES[1]  # what only explains another row runs at one rate
+OURS = "Adapprox, k = 16"
+ONCE = RATES[1:2]  # what only explains another row runs at one rate
+POINTS = 40  # of a curve
 
 
 @dataclass(frozen=True)
@@ -48,23 +52,18 @@ class Run:
     seed: int
     steps: int
     loss: float  # mean over the test windows, after the last step
-    curve: list[float]  # of the training loss, mean over every tenth of the steps
+    curve: list[float]  # of the training loss, mean over every fortieth of the steps
     numbers: int  # that the states hold
     parameters: int
-    seconds: float  # of all steps, wall clock
-    in_optimizer: float  # of those, in ``step``
     device: str
 
 
-def peers(name: str) -> Callable[..., torch.optim.Optimizer]:
-    """An optimizer of pytorch_optimizer, imported only where it is used."""
+@dataclass(frozen=True)
+class Case:
+    """An optimizer, and the learning rates it is tried at."""
 
-    def make(parameters: Any, **options: Any) -> torch.optim.Optimizer:
-        import pytorch_optimizer
-
-        return getattr(pytorch_optimizer, name)(parameters, **options)
-
-    return make
+    make: Callable[[nn.Module, float], torch.optim.Optimizer]
+    rates: tuple[float, ...] = RATES
 
 
 def galore(model: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -72,7 +71,7 @@ def galore(model: nn.Module, lr: float) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if p.dim() == 2]
     others = [p for p in model.parameters() if p.dim() != 2]
     low = {"params": matrices, "rank": 64, "update_proj_gap": 200, "scale": 0.25, "projection_type": "std"}
-    return peers("GaLore")([{"params": others}, low], lr=lr, weight_decay=DECAY)
+    return pytorch_optimizer.GaLore([{"params": others}, low], lr=lr, weight_decay=DECAY)
 
 
 def plain(make: Callable[..., torch.optim.Optimizer], **options: Any) -> Callable[..., torch.optim.Optimizer]:
@@ -80,19 +79,18 @@ def plain(make: Callable[..., torch.optim.Optimizer], **options: Any) -> Callabl
     return lambda model, lr: make(model.parameters(), lr=lr, weight_decay=DECAY, **options)
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, float], torch.optim.Optimizer]] = {
-    ADAMW: plain(torch.optim.AdamW),
-    "Adafactor": plain(torch.optim.Adafactor),
-    "Adapprox, k = 16": plain(Adapprox, rank=16),
-    "Adapprox, k = 1": plain(Adapprox, rank=1),
-    "Adapprox, k = 16, S-RSI in every step": plain(Adapprox, rank=16, refresh_every=1, truncate=columns),
-    "Adapprox, adaptive to a quarter": plain(Adapprox, rank=0.25, adapt=AdaptiveRank(tol=0.1, every=50)),
-    "Adapprox, k = 16, no first moment": plain(Adapprox, rank=16, betas=(0.0, 0.999)),
-    "Adapprox, dense V": plain(Adapprox, factored=lambda m, n, k: False),
+OPTIMIZERS = {
+    ADAMW: Case(plain(torch.optim.AdamW)),
+    OURS: Case(plain(Adapprox, rank=16)),
+    "Adafactor": Case(plain(torch.optim.Adafactor), LARGER),  # its rate is relative to the size of the weights
+    "CAME": Case(plain(pytorch_optimizer.CAME)),
+    "GaLore, rank 64": Case(galore, LARGER),
+    "Adapprox, k = 1": Case(plain(Adapprox, rank=1), ONCE),
+    "Adapprox, k = 16, S-RSI in every step": Case(plain(Adapprox, rank=16, refresh_every=1, truncate=columns), ONCE),
+    "Adapprox, adaptive to a quarter": Case(plain(Adapprox, rank=0.25, adapt=AdaptiveRank(tol=0.1, every=50)), ONCE),
+    "Adapprox, dense V": Case(plain(Adapprox, factored=lambda m, n, k: False), ONCE),
+    "Adapprox, k = 16, no first moment": Case(plain(Adapprox, rank=16, betas=(0.0, 0.999)), ONCE),
 }
-EXPLAINING = list(OPTIMIZERS)[3:]
-if find_spec("pytorch_optimizer"):
-    OPTIMIZERS |= {"CAME": plain(peers("CAME")), "GaLore, rank 64": galore}
 
 
 def model_of(seed: int) -> nn.Module:
@@ -117,49 +115,57 @@ def model_of(seed: int) -> nn.Module:
 
 def loss_of(model: nn.Module, batch: Tensor) -> Tensor:
     """Cross entropy of the next byte."""
-    return F.cross_entropy(model(batch).logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten())
+    with torch.autocast(batch.device.type, torch.bfloat16):
+        logits = model(batch).logits[:, :-1]
+    return F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+
+
+def text(device: str) -> tuple[Tensor, Tensor]:
+    """Bytes to train on and to test on."""
+    first, last = (torch.tensor(list(part.encode("utf-8")), device=device) for part in moby_dick())
+    return first, last
 
 
 def train(name: str, rate: float, seed: int, steps: int, device: str) -> Run:
     """Train one model from scratch; the seed decides its weights and the order of the text."""
-    first, last = (torch.tensor(list(text.encode("utf-8"))) for text in moby_dick())
+    first, last = text(device)
     model = model_of(seed).to(device)
-    optimizer = OPTIMIZERS[name](model, rate)
+    optimizer = OPTIMIZERS[name].make(model, rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warm_cosine, steps=steps))
-    generator, losses, inside = torch.Generator().manual_seed(seed), [], 0.0
-    synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
-    begin = time.perf_counter()
-    for _ in range(steps):
-        starts = torch.randint(len(first) - LENGTH, (BATCH, 1), generator=generator)
-        loss = loss_of(model, first[starts + torch.arange(LENGTH)].to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        synchronize()
-        before = time.perf_counter()
-        optimizer.step()
-        synchronize()
-        inside += time.perf_counter() - before
+    generator, losses = torch.Generator().manual_seed(seed), []
+    for _ in tqdm(range(steps), desc=f"{name}, {rate:g}, seed {seed}", disable=None):
+        losses.append(train_step(model, optimizer, windows(first, generator)))
         schedule.step()
-        losses.append(loss.detach())
-    seconds = time.perf_counter() - begin
-    windows = last[: 64 * LENGTH].view(8, 8, LENGTH).to(device)
+    tests = last[: 64 * LENGTH].view(8, 8, LENGTH)
     with torch.no_grad():
-        test = torch.stack([loss_of(model, batch) for batch in windows]).mean().item()
-    curve = [part.mean().item() for part in torch.stack(losses).tensor_split(10)]
+        test = torch.stack([loss_of(model, batch) for batch in tests]).mean().item()
     return Run(
         name,
         rate,
         seed,
         steps,
         test,
-        curve,
-        sum(x.numel() for state in optimizer.state.values() for x in tensors(state)),
+        [part.mean().item() for part in torch.stack(losses).tensor_split(POINTS)],
+        numbers_in(optimizer),
         sum(p.numel() for p in model.parameters()),
-        seconds,
-        inside,
         device,
     )
+
+
+def windows(bytes_: Tensor, generator: torch.Generator, batch: int = BATCH, length: int = LENGTH) -> Tensor:
+    """Random windows of a text, (batch, length)."""
+    starts = torch.randint(len(bytes_) - length, (batch, 1), generator=generator)
+    return bytes_[(starts + torch.arange(length)).to(bytes_.device)]
+
+
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor) -> Tensor:
+    """One step, and its loss."""
+    loss = loss_of(model, batch)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.detach()
 
 
 def warm_cosine(step: int, steps: int) -> float:
@@ -167,6 +173,11 @@ def warm_cosine(step: int, steps: int) -> float:
     if step < WARMUP:
         return (step + 1) / WARMUP
     return 0.55 + 0.45 * math.cos(math.pi * (step - WARMUP) / max(steps - WARMUP, 1))
+
+
+def numbers_in(optimizer: torch.optim.Optimizer) -> int:
+    """Numbers that the states hold."""
+    return sum(x.numel() for state in optimizer.state.values() for x in tensors(state))
 
 
 def tensors(state: Any) -> Iterator[Tensor]:
@@ -190,9 +201,8 @@ def kept() -> list[Run]:
 
 def keep(run: Run) -> None:
     """Add an entry."""
-    part = KEPT.with_suffix(".part")
-    part.write_text(json.dumps([asdict(one) for one in [*kept(), run]], indent=1))
-    part.replace(KEPT)
+    text = json.dumps([asdict(one) for one in [*kept(), run]], indent=1)
+    write_whole(KEPT, lambda part: part.write_text(text))
 
 
 def main() -> None:
@@ -200,82 +210,136 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="optimizers whose name holds this")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="which of how many parts of the runs")
+    parser.add_argument("--rates", type=float, nargs="+", help="learning rates, of those tried")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--smoke", action="store_true", help="print the runs and keep nothing")
     parser.add_argument("--page", action="store_true", help="only write the page")
     asked = parser.parse_args()
-    if not asked.page:
-        for seed in asked.seeds:
-            for name in [name for name in OPTIMIZERS if asked.only in name]:
-                for rate in [rate for rate in asked.rates if rate == ONCE or name not in EXPLAINING]:
-                    key = (name, rate, seed, asked.steps)
-                    if asked.smoke or key not in {(r.optimizer, r.rate, r.seed, r.steps) for r in kept()}:
-                        run = train(name, rate, seed, asked.steps, asked.device)
-                        print(run, flush=True)
-                        if not asked.smoke:
-                            keep(run)
+    keys = [
+        (name, rate, seed, asked.steps)
+        for seed in asked.seeds
+        for name, case in OPTIMIZERS.items()
+        for rate in case.rates
+        if asked.only in name and (not asked.rates or rate in asked.rates)
+    ]
+    part, parts = asked.part
+    for key in [] if asked.page else keys[part::parts]:
+        if asked.smoke:
+            print(train(*key, asked.device))
+        elif key not in {(run.optimizer, run.rate, run.seed, run.steps) for run in kept()}:
+            keep(train(*key, asked.device))
     if not asked.smoke:
         write_page(asked.steps)
 
 
 def write_page(steps: int) -> None:
-    """The table, from the kept runs."""
+    """The tables and the figure, from the kept runs."""
     runs = [run for run in kept() if run.steps == steps]
     if not runs:
         return
-    best: dict[str, list[Run]] = {}
-    lines = []
-    for name in dict.fromkeys(run.optimizer for run in runs):
-        mine = [run for run in runs if run.optimizer == name]
-        rates = sorted({run.rate for run in mine})
-        rate = min(rates, key=lambda rate: median(run.loss for run in mine if run.rate == rate))
-        best[name] = [run for run in mine if run.rate == rate]
-    base = median(run.loss for run in best[ADAMW]) if ADAMW in best else math.nan
-    base_step = median(run.seconds for run in best[ADAMW]) if ADAMW in best else math.nan
-    for name, some in best.items():
-        losses = [run.loss for run in some]
-        inside, whole = median(run.in_optimizer for run in some), median(run.seconds for run in some)
-        lines.append(
-            f"| {name} | {some[0].rate:g} | {median(losses):.4f} | {min(losses):.4f} to {max(losses):.4f} | "
-            f"{median(losses) / base - 1:+.2%} | {some[0].numbers / (2 * some[0].parameters):.1%} | "
-            f"{1e3 * inside / steps:.0f} | {whole / base_step:.2f} | {len(some)} |"
-        )
-    curves = "\n".join(
-        f"| {name} | " + " | ".join(f"{median(run.curve[i] for run in some):.3f}" for i in range(10)) + " |"
+    grids = {
+        name: {rate: [run for run in runs if (run.optimizer, run.rate) == (name, rate)] for rate in case.rates}
+        for name, case in OPTIMIZERS.items()
+    }
+    best = {name: min(grid.values(), key=median_loss) for name, grid in grids.items() if any(grid.values())}
+    base, milliseconds = median_loss(best[ADAMW]), json.loads(TIMES.read_text()) if TIMES.exists() else {}
+    lines = "\n".join(
+        f"| {name} | {some[0].rate:g} | {median_loss(some):.4f} | {min(run.loss for run in some):.4f} to "
+        f"{max(run.loss for run in some):.4f} | {median_loss(some) / base - 1:+.2%} | "
+        f"{some[0].numbers / (2 * some[0].parameters):.1%} | {len(some)} |"
         for name, some in best.items()
     )
-    tenths = " | ".join(f"{steps * (i + 1) // 10}" for i in range(10))
+    searches = "\n".join(
+        f"| {name} | " + " | ".join(f"{rate:g}: {median_loss(some):.4f}" for rate, some in grid.items()) + " |"
+        for name, grid in grids.items()
+        if len(grid) > 1 and all(grid.values())
+    )
+    draw(best, milliseconds, steps)
     page = f"""# Training with Adapprox
 
 Written by `docs/benchmarks/adapprox.py`.
 
 A LLaMA model with {runs[0].parameters / 1e6:.1f} million parameters over the bytes of *Moby-Dick*, trained from scratch
-for {steps} steps of {BATCH} windows of {LENGTH}, weight decay {DECAY}, gradients clipped to norm 1, {WARMUP} steps of
-warm-up and a cosine. Every optimizer with the best of the learning rates {", ".join(f"{r:g}" for r in RATES)}, by the
-median of the test loss over the seeds (weights and order of the text). *State* is a share of Adam's. Times are
-wall-clock on {runs[0].device}; *time* is that of the whole training over AdamW's. The rows of `Adapprox` with a dense
-second moment and with S-RSI in every step say what the approximation, and what its pursuit by one pass costs; like all
-rows of Adapprox but k = 16 they ran at {ONCE:g} only.
+for {steps} steps of {BATCH} windows of {LENGTH} bytes; products in bfloat16 (autocast), weights, gradients and states
+in single precision; weight decay {DECAY}, gradients clipped to norm 1, {WARMUP} steps of warm-up, then a cosine down to
+a tenth. *Test loss* is the mean over windows that were not trained on, in nats per byte, the median over the seeds (of
+weights and of the order of the text), at the best of three learning rates; *state* is a share of Adam's.
 
-| optimizer | lr | test loss | range | against AdamW | state | ms in step | time | seeds |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|
-{chr(10).join(lines)}
+{verdict(best)}
 
-Training loss, mean over the tenth of the steps that ends there:
+| optimizer | lr | test loss | range | against AdamW | state | seeds |
+|---|---:|---:|---:|---:|---:|---:|
+{lines}
 
-| optimizer | {tenths} |
-|---|{"---:|" * 10}
-{curves}
+The rows of Adapprox with a dense second moment and with S-RSI in every step say what the approximation, and what its
+pursuit by one pass costs; these and the others below GaLore ran at {ONCE[0]:g} only. All peers have the settings of
+their packages, GaLore a new projection every 200 steps and a scale of 0.25. Adafactor's rate is relative to the size
+of the weights, GaLore's is scaled down: they have rates of their own.
 
-{os.cpu_count()} cores ({platform.machine()}); optsci {optsci.__version__}, torch {torch.__version__}, Python
-{platform.python_version()}.
+![training loss](adapprox.png)
+
+The training loss, the mean over {steps // POINTS} steps and the median over the seeds; on the right over the time of as
+many steps, from [the times of whole steps](adapprox_time.md).
+
+All learning rates, medians over the seeds:
+
+| optimizer | | | |
+|---|---|---|---|
+{searches}
+
+{runs[0].device}, {platform.machine()}; optsci {optsci.__version__}, torch {torch.__version__}, pytorch_optimizer
+{version("pytorch_optimizer")}, Python {platform.python_version()}.
 """
-    part = HERE / "adapprox.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "adapprox.md")
+    write_whole(HERE / "adapprox.md", lambda part: part.write_text(page, encoding="utf-8"))
     print(page)
+
+
+def verdict(best: dict[str, list[Run]]) -> str:
+    """What the table says about the goals."""
+    if OURS not in best:
+        return ""
+    ours = median_loss(best[OURS])
+    others = ", ".join(
+        f"{ours / median_loss(best[name]) - 1:+.2%} against {name}"
+        for name in (ADAMW, "Adafactor", "CAME", "GaLore, rank 64")
+        if name in best
+    )
+    share = best[OURS][0].numbers / (2 * best[OURS][0].parameters)
+    return f"**Adapprox with k = 16 ends at {ours:.4f}: {others}; with {share:.0%} of Adam's state.**"
+
+
+def median_loss(some: list[Run]) -> float:
+    """Of the test, over the seeds."""
+    return median(run.loss for run in some) if some else math.inf
+
+
+def draw(best: dict[str, list[Run]], milliseconds: dict[str, float], steps: int) -> None:
+    """Loss against steps and, where the times are known, against time."""
+    figure, (by_steps, by_time) = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    ends = [steps * (i + 1) / POINTS for i in range(POINTS)]
+    for name in (ADAMW, OURS, "Adafactor", "CAME", "GaLore, rank 64"):
+        if name in best:
+            curve = [median(run.curve[i] for run in best[name]) for i in range(POINTS)]
+            width = 2.0 if name == OURS else 1.2
+            by_steps.plot(ends, curve, label=name, linewidth=width)
+            if name in milliseconds:
+                by_time.plot([end * milliseconds[name] / 1e3 for end in ends], curve, linewidth=width)
+    by_steps.set(xlabel="steps", ylabel="training loss, nats per byte", ylim=(None, 3.2))
+    by_time.set(xlabel="seconds")
+    by_steps.legend(frameon=False)
+    for axes in (by_steps, by_time):
+        axes.spines[["top", "right"]].set_visible(False)
+    write_whole(HERE / "adapprox.png", lambda part: figure.savefig(part, dpi=150, format="png"))
+    plt.close(figure)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """A file that is never half written."""
+    part = path.with_suffix(path.suffix + ".part")
+    write(part)
+    part.replace(path)
 
 
 if __name__ == "__main__":

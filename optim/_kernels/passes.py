@@ -44,33 +44,30 @@ def moment_and_update(V: Array, G: Array, fresh: float, eps: float, P: Array, sq
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def averaged_step(W: Array, M: Array, P: Array, b1: float, scales: Array, keep: float, lr: float) -> None:
+def averaged_step(W: Array, M: Array, P: Array, b1: float, scale: float, keep: float, lr: float) -> None:
     """``M = b1 M + (1 - b1) s P`` and ``W = keep W - lr M``; everything has the type of the arrays.
 
     Args:
-        W: (B, m, n), weights, overwritten.
-        M: (B, m, n), average of the update, overwritten.
-        P: (B, m, n), the update.
+        W: (m, n), weights, overwritten.
+        M: (m, n), average of the update, overwritten.
+        P: (m, n), the update.
         b1: its decay.
-        scales: (B,), the factors s.
+        scale: the factor s.
         keep: what weight decay leaves of W.
         lr: learning rate.
     """
-    one = W.dtype.type(1)
-    for b in range(W.shape[0]):
-        new = (one - b1) * scales[b]
-        for i in range(W.shape[1]):
-            for j in range(W.shape[2]):
-                average = b1 * M[b, i, j] + new * P[b, i, j]
-                M[b, i, j] = average
-                W[b, i, j] = keep * W[b, i, j] - lr * average
+    new = (W.dtype.type(1) - b1) * scale
+    for i in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            average = b1 * M[i, j] + new * P[i, j]
+            M[i, j] = average
+            W[i, j] = keep * W[i, j] - lr * average
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def plain_step(W: Array, P: Array, scales: Array, keep: float, lr: float) -> None:
+def plain_step(W: Array, P: Array, scale: float, keep: float, lr: float) -> None:
     """``W = keep W - lr s P``, see ``averaged_step``."""
-    for b in range(W.shape[0]):
-        rate = lr * scales[b]
-        for i in range(W.shape[1]):
-            for j in range(W.shape[2]):
-                W[b, i, j] = keep * W[b, i, j] - rate * P[b, i, j]
+    rate = lr * scale
+    for i in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            W[i, j] = keep * W[i, j] - rate * P[i, j]

@@ -1,0 +1,95 @@
+"""Passes over a matrix in the memory of a processor, by tiles of its rows, on as many threads as PyTorch uses.
+
+How a matrix is cut depends on its shape alone: the bits of a result do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+TILE = 1 << 16  # entries, of which a thread takes some tens of microseconds
+TILES = 16  # at most
+
+
+def pass_in_tiles(
+    G: Tensor, Q: Tensor, past: Tensor, X: Tensor, fresh: float, eps: float, P: Tensor, Y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``_kernels.tracking.pass_over`` for all rows.
+
+    Args:
+        G: (m, n).
+        Q: (m, k), and so is Y, written.
+        past: (k', n) with k' as ``padded`` makes it, and so is X.
+        X: directions.
+        fresh: weight of the squares of G.
+        eps: constant of the denominator.
+        P: (m, n), written.
+        Y: V X', written.
+
+    Returns:
+        Y'V, (k', n), and the sum of the squares of P, 0-d in double precision.
+    """
+    from ._kernels.tracking import pass_over
+
+    tiles = row_tiles(len(G), G.shape[1], accumulated=len(past))
+    products, squares = past.new_zeros(len(tiles), *past.shape), torch.zeros(len(tiles), dtype=torch.float64)
+    g, q, u, x, p, y, sums, parts = (a.numpy() for a in (G, Q, past, X, P, Y, products, squares))
+    a, b = g.dtype.type(fresh), g.dtype.type(eps)
+
+    def work(i: int) -> None:
+        rows = tiles[i]
+        parts[i] = pass_over(g[rows], q[rows], u, x, a, b, p[rows], y[rows], sums[i])
+
+    in_turn(work, len(tiles))
+    return products[0] if len(tiles) == 1 else products.sum(0), squares.sum()
+
+
+def padded(factors: Tensor) -> Tensor:
+    """(B, n, k) to (B, k', n), rows in memory one after the other; k' is the next multiple of 4, zeros fill up."""
+    return functional.pad(factors, (0, -factors.shape[-1] % 4)).mT.contiguous()
+
+
+def row_tiles(m: int, n: int, accumulated: int = 0) -> list[slice]:
+    """Slices of the m rows of n columns: of multiples of four rows, and few where each has a matrix of its own.
+
+    Args:
+        m: rows.
+        n: columns.
+        accumulated: rows of that matrix, of n columns; together they are to be smaller than a quarter of the matrix.
+
+    Example:
+        >>> row_tiles(512, 512)
+        [slice(0, 128, None), slice(128, 256, None), slice(256, 384, None), slice(384, 512, None)]
+    """
+    most = TILES if accumulated == 0 else min(TILES, m // (4 * accumulated))
+    count = max(min(round(m * n / TILE), most), 1)
+    rows = max(-(-m // (4 * count)), 1) * 4
+    return [slice(first, min(first + rows, m)) for first in range(0, m, rows)]
+
+
+def in_turn(work: Callable[[int], None], count: int) -> None:
+    """``work(0)`` to ``work(count - 1)``, shared among the threads; it has to let go of the interpreter to gain."""
+    threads = min(torch.get_num_threads(), count)
+
+    def some(first: int) -> None:
+        for i in range(first, count, threads):
+            work(i)
+
+    others = [_pool(os.getpid(), threads - 1).submit(some, first) for first in range(1, threads)]
+    if count:
+        some(0)
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads of this process: those of a parent do not live on in a fork."""
+    return ThreadPoolExecutor(threads, "optsci-tiles")
