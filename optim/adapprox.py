@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .memory import Factored, columns_of, matrix_shape, saves_memory
+from .memory import Factored, columns_of, saves_memory
 from .rank_growth import AdaptiveRank
 from .second_moment import Truncate, svd
 from .sharded import (
@@ -38,8 +39,10 @@ from .sharded import (
     total_over,
     with_rows_of,
 )
+from .states import computing_type, dense_zeros, misfit, new_state, of_type, require_states, states_of
 from .update import Denominator, Due, Rule, Settings, Where, dense, needs_no_stack, update_dense, update_matrices
 
+SETTINGS = ("betas", "rank", *(name for name in Settings._fields if name not in ("b1", "b2")))  # of a group
 # Entries of V in memory at a time, in a batch of small matrices.
 ON_PROCESSOR, ON_ACCELERATOR = 1 << 18, 1 << 24
 
@@ -185,21 +188,21 @@ class Adapprox(Optimizer):
         if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
             raise RuntimeError("Adapprox cannot be captured in a CUDA graph: its steps are not all alike")
         wanted = None if only is None else {id(p) for p in only}
-        first = 0
+        first, todo = 0, []
         for group in self.param_groups:
-            settings = _settings(group)
-            todo = []
-            for index, p in enumerate(group["params"], first):
-                if p.grad is not None and p.numel() and (wanted is None or id(p) in wanted):
-                    if p.grad.is_sparse:
-                        raise RuntimeError(
-                            f"the gradient of a parameter of shape {tuple(p.shape)} is sparse, "
-                            "which Adapprox does not take: use sparse=False, or torch.optim.SparseAdam for it"
-                        )
-                    self._begin(p, group)
-                    todo.append((index, p))
+            some = [
+                (index, p)
+                for index, p in enumerate(group["params"], first)
+                if p.grad is not None and p.numel() and (wanted is None or id(p) in wanted)
+            ]
+            for _, p in some:
+                _require_gradient(p)
+                self._begin(p, group)
+            todo.append((group, some))
             first += len(group["params"])
-            for batch in self._batches(todo, settings):
+        for group, some in todo:  # not before all are checked
+            settings = _settings(group)
+            for batch in self._batches(some, settings):
                 self._update_batch(batch, settings, group["rank"])
 
     def state_bytes(self) -> int:
@@ -211,37 +214,49 @@ class Adapprox(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what ``state_dict()`` gave, to the devices of the parameters.
 
-        PyTorch would cast states to the type of their parameters; here they keep their own.
+        PyTorch would cast states to the type of their parameters; here bfloat16 parameters, too, have states in single
+        precision.
+
+        Raises:
+            ValueError: the states are of another optimizer or of parameters of other shapes; nothing is loaded then.
         """
-        super().load_state_dict(state_dict)
-        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
-        here = [p for group in self.param_groups for p in group["params"]]
-        for i, p in zip(saved, here, strict=True):
-            for name, value in state_dict["state"].get(i, {}).items():
-                if isinstance(value, Tensor):
-                    device = torch.device("cpu") if name == "step" else p.device
-                    self.state[p][name] = value.detach().to(device, copy=True)
+        loaded: list[tuple[Tensor, dict[str, Any]]] = []
+
+        def check(_: Optimizer, state_dict: dict[str, Any]) -> None:
+            require_states(self.param_groups, state_dict, SETTINGS)
+            loaded.extend(states_of(self.param_groups, state_dict))
+
+        def undo_the_cast(_: Optimizer) -> None:
+            for p, state in loaded:
+                self.state[p] = of_type(p, state)
+
+        # Between the hooks of the user: the last one that sees the states, the first one after they are loaded.
+        hooks = (
+            self.register_load_state_dict_pre_hook(check),
+            self.register_load_state_dict_post_hook(undo_the_cast, prepend=True),
+        )
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_rule": self._rule, "_factored": self._factored}
 
     def _begin(self, p: Tensor, group: dict[str, Any]) -> None:
-        """The state of a parameter before its first step."""
-        state = self.state[p]
-        if "step" in state:
+        """The state of a parameter before its first step, and as it has to be before every other."""
+        state, first_moment = self.state[p], group["betas"][0] > 0
+        if not state:
+            state.update(new_state(p, columns_of(p.shape, group["rank"], self._factored), first_moment=first_moment))
             return
-        dtype = p.dtype if p.dtype in (torch.float32, torch.float64) else torch.float32
-        state["step"] = torch.zeros((), dtype=torch.float32)
-        if group["betas"][0] > 0:
-            state["exp_avg"] = torch.zeros_like(p, dtype=dtype, memory_format=torch.contiguous_format)
-        k = columns_of(p.shape, group["rank"], self._factored)
-        if k == 0:
-            state["exp_avg_sq"] = torch.zeros_like(p, dtype=dtype, memory_format=torch.contiguous_format)
-            return
-        part = local_part(p)
-        state["Q"] = with_rows_of(p, part.new_zeros(len(part), k, dtype=dtype), k)
-        state["U"] = same_everywhere(p, part.new_zeros(matrix_shape(p.shape)[1], k, dtype=dtype))
-        state["rank"] = same_everywhere(p, torch.full((), k, dtype=torch.int32, device=part.device))
+        wrong = misfit(p, state)
+        if wrong:
+            raise RuntimeError(f"{wrong}: `optimizer.state.pop(parameter)` lets a parameter of a new shape begin anew")
+        if first_moment and "exp_avg" not in state:
+            state["exp_avg"] = dense_zeros(p)
+        if any(x.is_floating_point() and x.dtype is not computing_type(p) for x in state.values() if x.dim()):
+            state.update(of_type(p, state))
 
     def _batches(self, todo: list[tuple[int, Any]], settings: Settings) -> Iterator[_Batch]:
         """Parameters that take the same step, as many at a time as are worth stacking."""
@@ -271,14 +286,11 @@ class Adapprox(Optimizer):
         weights = [local_part(p) for p in batch.parameters]
         W, G = _matrices(weights), _matrices([gradient_part(p.grad, p) for p in batch.parameters])
         M = _matrices([local_part(state["exp_avg"]) for state in states]) if settings.b1 > 0 else None
-        indices = torch.tensor(batch.indices, device=weights[0].device)
-        where = Where(indices, states[0]["step"], p.numel(), first_row(p), total_over(p))
+        indices = _on_device(batch.indices, weights[0].device)
+        where = Where(indices, int(states[0]["step"]), p.numel(), first_row(p), total_over(p))
         if "Q" in states[0]:
             Q, U, ranks = (torch.stack([local_part(state[name]) for state in states]) for name in ("Q", "U", "rank"))
-            adapt = self._rule.adapt
-            width = Q.shape[-1]
-            if adapt is not None and not adapt.keep_width:
-                width = columns_of(p.shape, rank, self._factored)
+            width = columns_of(p.shape, rank, self._factored) or Q.shape[-1]
             Q, U, ranks = update_matrices(W, G, M, Q, U, ranks, settings, self._rule, where, due=batch.due, width=width)
             for state, q, u, r in zip(states, Q, U, ranks, strict=True):
                 _keep(state, "Q", with_rows_of(p, q, q.shape[-1]))
@@ -305,6 +317,23 @@ def _due(step: int, refresh_every: int, adapt: AdaptiveRank | None) -> Due:
     if adapt is not None and step % adapt.every == 0:
         return Due.SEARCH
     return Due.REFRESH if step % refresh_every == 0 else Due.PASS
+
+
+def _require_gradient(p: Tensor) -> None:
+    assert p.grad is not None
+    if p.grad.is_sparse:
+        raise RuntimeError(
+            f"the gradient of a parameter of shape {tuple(p.shape)} is sparse, "
+            "which Adapprox does not take: use sparse=False, or torch.optim.SparseAdam for it"
+        )
+    if p.grad.shape != p.shape:
+        raise RuntimeError(f"a parameter of shape {tuple(p.shape)} has a gradient of shape {tuple(p.grad.shape)}")
+
+
+@lru_cache(maxsize=1024)
+def _on_device(indices: tuple[int, ...], device: torch.device) -> Tensor:
+    """Kept, so that a device is not waited for in every step."""
+    return torch.tensor(indices, device=device)
 
 
 def _matrices(tensors: list[Tensor]) -> list[Tensor]:

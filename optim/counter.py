@@ -18,31 +18,31 @@ from torch import Tensor
 MASK = 0xFFFFFFFF
 
 
-def uniform_bits(indices: Tensor, step: Tensor, count: int, first: int = 0) -> Tensor:
+def uniform_bits(indices: Tensor, step: int, count: int, first: int = 0) -> Tensor:
     """32 random bits as int64, (B, count), for the parameters ``indices`` (B,) at a step.
 
     Args:
         indices: (B,) int64, one stream each.
-        step: 0-d, whole.
+        step: whole; not a tensor, for which a device would be waited for.
         count: how many numbers.
         first: place of the first one in its stream.
 
     Example:
-        >>> one = uniform_bits(torch.tensor([3, 4]), torch.tensor(7.0), 5)
-        >>> bool((one[:, 2:] == uniform_bits(torch.tensor([3, 4]), torch.tensor(7.0), 3, first=2)).all())
+        >>> one = uniform_bits(torch.tensor([3, 4]), 7, 5)
+        >>> bool((one[:, 2:] == uniform_bits(torch.tensor([3, 4]), 7, 3, first=2)).all())
         True
     """
     a = _hash(indices + 1)[:, None]
-    b = _hash(a + step.to(indices.device, torch.int64))
+    b = _hash(a + step)
     numbers = torch.arange(first, first + count, device=indices.device)
     return _hash(_hash((numbers + a) & MASK) + b & MASK)
 
 
-def gaussian(indices: Tensor, step: Tensor, rows: int, columns: int) -> Tensor:
+def gaussian(indices: Tensor, step: int, rows: int, columns: int) -> Tensor:
     """Standard normal numbers, (B, rows, columns) in single precision; see ``uniform_bits``.
 
     Example:
-        >>> bool(abs(gaussian(torch.tensor([0]), torch.tensor(1.0), 100, 100).mean()) < 0.05)
+        >>> bool(abs(gaussian(torch.tensor([0]), 1, 100, 100).mean()) < 0.05)
         True
     """
     half = (columns + 1) // 2
@@ -66,7 +66,7 @@ def round_stochastically(x: Tensor, bits: Tensor) -> Tensor:
 
     Example:
         >>> x = torch.full((1, 1000), 1.001)
-        >>> rounded = round_stochastically(x, uniform_bits(torch.tensor([0]), torch.tensor(0), 1000)).float()
+        >>> rounded = round_stochastically(x, uniform_bits(torch.tensor([0]), 0, 1000)).float()
         >>> rounded.unique(), bool(abs(rounded.mean() - 1.001) < 5e-4)
         (tensor([1.0000, 1.0078]), True)
     """

@@ -22,6 +22,7 @@ from torch import Tensor
 
 Total = Callable[..., tuple[Tensor, ...]]  # tensors to their sums over the processes that share the rows
 Truncate = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+COPIED = 1 << 18  # entries
 
 
 def alone(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -63,7 +64,7 @@ def subspace(A: Tensor, start: Tensor, *, sweeps: int = 5, total: Total = alone)
     """
     U = start
     for _ in range(sweeps):
-        Q = orthonormal(torch.bmm(A, U), total)
+        Q = orthonormal(torch.bmm(A, _over_norms(U)), total)
         (U,) = total(torch.bmm(A.mT, Q))
     return Q, U
 
@@ -76,7 +77,7 @@ def columns(Q: Tensor, U: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 def svd(Q: Tensor, U: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The best approximation of Q U' of that rank, by an SVD of U: O(n r^2) more than ``columns``."""
     basis, R = torch.linalg.qr(U)
-    X, S, Zh = torch.linalg.svd(R, full_matrices=False)
+    X, S, Zh = torch.linalg.svd(R.nan_to_num(), full_matrices=False)  # which refuses NaN; the basis has it, too
     return Q @ Zh.mT[..., :rank], basis @ (X * S[..., None, :])[..., :rank]
 
 
@@ -94,31 +95,35 @@ def relative_error(A: Tensor, Q: Tensor, U: Tensor, total: Total = alone) -> Ten
         >>> (relative_error(A, Q, U) - (A - Q @ U.mT).norm() / 5).abs() < 1e-6
         tensor([True])
     """
-    (whole,) = total(_squares(A))
-    left = 1 - _squares(U) / torch.where(whole > 0, whole, 1.0)
+    (whole,) = total(squares(A))
+    left = 1 - squares(U) / torch.where(whole > 0, whole, 1.0)
     limit = 1e-6 if A.dtype == torch.float32 else 1e3 * torch.finfo(A.dtype).eps
     if bool((left < limit).any()):
-        (explicit,) = total(_squares(A - torch.bmm(Q, U.mT)))
+        (explicit,) = total(squares(torch.baddbmm(A, Q, U.mT, alpha=-1)))
         left = torch.where(left < limit, explicit / torch.where(whole > 0, whole, 1.0), left)
     return torch.where(whole > 0, left, 0.0).clamp(min=0).sqrt()
 
 
 def directions(U: Tensor, rank: Tensor | None, random: Callable[[], Tensor]) -> Tensor:
-    """Columns of U with norm 1, from which a pass starts; random where a column is 0, and 0 from the rank on.
+    """Columns of U over their squared norms, from which a pass starts: V X has columns of norms near 1 then.
+
+    A column that is 0 becomes a random one, and 0 from the rank on.
 
     Args:
         U: (B, n, k).
         rank: (B,) or None, where all columns count.
         random: () -> (B, n, k), asked only if needed, as far as that can be known without waiting for a device.
     """
-    norms = torch.linalg.vector_norm(U, dim=-2, keepdim=True)
+    norms = torch.linalg.vector_norm(U, dim=-2, keepdim=True, dtype=torch.float64)  # of squares: they leave float32
     dead = norms == 0
-    start = U / torch.where(dead, 1.0, norms)
+    safe = torch.where(dead, 1.0, norms)
+    start = (U / safe / safe).to(U.dtype)
     if rank is not None:
         counts = torch.arange(U.shape[-1], device=U.device) < rank[:, None]
         dead = dead & counts[:, None]
     if torch.compiler.is_compiling() or U.device.type != "cpu" or bool(dead.any()):
-        start = torch.where(dead, random().to(U.dtype), start)
+        largest = norms.amax(-1, keepdim=True)
+        start = torch.where(dead, (random() / torch.where(largest > 0, largest, 1.0)).to(U.dtype), start)
     return start
 
 
@@ -148,8 +153,10 @@ def finish_pass(Y: Tensor, gram: Tensor, B: Tensor, total: Total = alone) -> tup
 
 
 def one_pass(V: Tensor, start: Tensor, total: Total = alone) -> tuple[Tensor, Tensor]:
-    """One sweep from ``directions``, where V is at hand: the pass that an update makes by strips of rows."""
+    """One sweep from ``directions``, where V is at hand; however large or small V is."""
     Y = torch.bmm(V, start)
+    (size,) = total(Y.abs().sum((-2, -1), keepdim=True))
+    Y = Y / torch.where(size > 0, size, 1.0)
     gram, B = total(torch.bmm(Y.mT, Y), torch.bmm(V.mT, Y))
     return finish_pass(Y, gram, B, total)
 
@@ -162,6 +169,8 @@ def orthonormal(Y: Tensor, total: Total = alone) -> Tensor:
     """
     if total is alone:
         return torch.linalg.qr(Y).Q
+    (size,) = total(Y.abs().sum((-2, -1), keepdim=True))
+    Y = Y / torch.where(size > 0, size, 1.0)
     for _ in range(3):
         (gram,) = total(torch.bmm(Y.mT, Y))
         Y = torch.bmm(Y, _whiten(gram, shift=4 * Y.shape[-1] * torch.finfo(Y.dtype).eps).mT)
@@ -177,5 +186,13 @@ def _whiten(gram: Tensor, shift: float) -> Tensor:
     return torch.linalg.solve_triangular(factor, torch.diag_embed(d), upper=False)
 
 
-def _squares(A: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(A, dim=(-2, -1), dtype=torch.float64).square()
+def squares(A: Tensor) -> Tensor:
+    """Sums of the squares in double precision, (B,); a processor would make a copy of A for it, so in parts there."""
+    rows = max(COPIED // A.shape[-1], 1) if A.device.type == "cpu" else max(A.shape[-2], 1)
+    parts = [torch.linalg.vector_norm(part, dim=(-2, -1), dtype=torch.float64) for part in A.split(rows, -2)]
+    return torch.stack(parts).square().sum(0)
+
+
+def _over_norms(U: Tensor) -> Tensor:
+    norms = torch.linalg.vector_norm(U, dim=-2, keepdim=True, dtype=torch.float64)
+    return (U / torch.where(norms > 0, norms, 1.0)).to(U.dtype)

@@ -31,11 +31,23 @@ from torch.nn import functional
 
 from .counter import gaussian, round_stochastically, uniform_bits
 from .rank_growth import AdaptiveRank, adaptive_subspace
-from .second_moment import Total, Truncate, alone, directions, finish_pass, one_pass, second_moment, subspace, svd
+from .second_moment import (
+    Total,
+    Truncate,
+    alone,
+    directions,
+    finish_pass,
+    one_pass,
+    second_moment,
+    squares,
+    subspace,
+    svd,
+)
 from .tiles import in_turn, padded, pass_in_tiles, row_tiles
 
 Denominator = Callable[[Tensor, Tensor, Tensor], Tensor]
 ROUNDING = 1 << 30  # the random numbers of rounding are not those of the factors
+ROUNDED = 1 << 20  # weights at a time
 
 
 def dense(V: Tensor, Q: Tensor, U: Tensor) -> Tensor:
@@ -89,7 +101,7 @@ class Where(NamedTuple):
     """Which matrices these are, where this process has a part of them."""
 
     indices: Tensor  # (B,) of the parameters
-    step: Tensor  # 0-d, from 1
+    step: int  # from 1
     numel: int  # of one whole matrix
     first_row: int = 0  # of the part here
     total: Total = alone
@@ -136,9 +148,10 @@ def update_matrices(
         Q, U = one_pass(V, _start(U, rank, rule, where), where.total)
     else:
         Q, U, rank = _fresh(V, width, rank, settings, rule, where, due)
-    P = grads / rule.denominator(V, Q, U).sqrt_().add_(settings.eps)
-    (squares,) = where.total(P.square().sum((-2, -1), dtype=torch.float64))
-    _descend(W, M, P, squares, settings, where)
+    below = rule.denominator(V, Q, U).sqrt_().add_(settings.eps)
+    P = torch.div(grads, below, out=below)
+    (sizes,) = where.total(squares(P))
+    _descend(W, M, P, sizes, settings, where)
     return Q, U, rank
 
 
@@ -167,11 +180,11 @@ def update_dense(
     """
     grads, moments = stacked(G).to(V[0].dtype), stacked(V)
     moments.mul_(settings.b2)
-    P, squares = torch.empty_like(moments), moments.new_zeros(len(moments), dtype=torch.float64)
-    _moment_and_update(moments, grads, settings, P, squares)
+    P, sizes = torch.empty_like(moments), moments.new_zeros(len(moments), dtype=torch.float64)
+    _moment_and_update(moments, grads, settings, P, sizes)
     _write(V, moments)
-    (squares,) = where.total(squares)
-    _descend(W, M, P, squares, settings, where)
+    (sizes,) = where.total(sizes)
+    _descend(W, M, P, sizes, settings, where)
 
 
 def _start(U: Tensor, rank: Tensor, rule: Rule, where: Where) -> Tensor:
@@ -192,13 +205,14 @@ def _fresh(
 
     more, sweeps, truncate, total = settings.oversample, settings.sweeps, rule.truncate, where.total
     if rule.adapt is None:
-        return *truncate(*subspace(V, start(width + more), sweeps=sweeps, total=total), width), rank
+        factors = truncate(*subspace(V, start(width + more), sweeps=sweeps, total=total), width)
+        return *factors, torch.full_like(rank, width)
     if due is Due.SEARCH:
         Q, U, _ = adaptive_subspace(
             V, rule.adapt, width, start, oversample=more, sweeps=sweeps, truncate=truncate, total=total
         )
     else:
-        k = int(rank)
+        k = min(int(rank), width)
         Q, U = truncate(*subspace(V, start(k + more), sweeps=sweeps, total=total), k)
     rank = torch.full_like(rank, Q.shape[-1])
     if rule.adapt.keep_width:
@@ -220,41 +234,48 @@ def _one_by_one(
     k = Q.shape[-1]
     past, X, Q = padded(settings.b2 * U), padded(X), Q.contiguous()
     Y, products, P = torch.empty_like(Q), torch.empty_like(past), Q.new_empty(G[0].shape)
+    moved = torch.zeros(len(G), dtype=torch.bool)
     for b, g in enumerate(G):
         g = g.to(Q.dtype).contiguous()
-        products[b], squares = pass_in_tiles(g, Q[b], past[b], X[b], 1 - settings.b2, settings.eps, P, Y[b])
-        (squares,) = where.total(squares[None])
+        products[b], size = pass_in_tiles(g, Q[b], past[b], X[b], 1 - settings.b2, settings.eps, P, Y[b])
+        (size,) = where.total(size[None])
+        moved[b] = size > 0
         one = where._replace(indices=where.indices[b : b + 1])
-        _descend(W[b : b + 1], None if M is None else M[b : b + 1], P[None], squares, settings, one)
+        _descend(W[b : b + 1], None if M is None else M[b : b + 1], P[None], size, settings, one)
     gram, products = where.total(torch.bmm(Y.mT, Y), products[:, :k].mT)
-    return finish_pass(Y, gram, products, where.total)
+    newQ, newU = finish_pass(Y, gram, products, where.total)
+    lost = moved & ~(newU.isfinite().all((-2, -1)) & newU.any(-1).any(-1))
+    for b in lost.nonzero().flatten().tolist():  # a gradient that jumped by many orders of magnitude
+        V = second_moment(Q[b : b + 1], U[b : b + 1], G[b].to(Q.dtype)[None], settings.b2)
+        newQ[b : b + 1], newU[b : b + 1] = one_pass(V, X[b : b + 1, :k].mT, where.total)
+    return newQ, newU
 
 
-def _moment_and_update(V: Tensor, G: Tensor, settings: Settings, P: Tensor, squares: Tensor) -> None:
+def _moment_and_update(V: Tensor, G: Tensor, settings: Settings, P: Tensor, sizes: Tensor) -> None:
     """Makes V from its decayed past, and P, and adds up the squares of P."""
     fresh, eps = 1 - settings.b2, settings.eps
     if _fits_kernels(V, G, P):
         from ._kernels.passes import moment_and_update
 
         real = V.numpy().dtype.type
-        moment_and_update(V.numpy(), G.numpy(), real(fresh), real(eps), P.numpy(), squares.numpy())
+        moment_and_update(V.numpy(), G.numpy(), real(fresh), real(eps), P.numpy(), sizes.numpy())
         return
     V.clamp_(min=0).addcmul_(G, G, value=fresh)
-    torch.div(G, V.sqrt().add_(eps), out=P)
-    squares.add_(P.square().sum((-2, -1), dtype=torch.float64))
+    torch.div(G, torch.sqrt(V, out=P).add_(eps), out=P)
+    sizes.add_(squares(P))
 
 
 def _descend(
     W: Sequence[Tensor],
     M: Sequence[Tensor] | None,
     P: Tensor,
-    squares: Tensor,
+    sizes: Tensor,
     settings: Settings,
     where: Where,
 ) -> None:
     """Clip the update, average it, and take the step; W and M in place, P (B, m, n) as a buffer."""
     lr, b1 = settings.lr, settings.b1
-    scale = 1 / ((squares / where.numel).sqrt() / settings.clip).clamp(min=1)
+    scale = 1 / ((sizes / where.numel).sqrt() / settings.clip).clamp(min=1)
     scale = (-scale if settings.maximize else scale).to(P.dtype)
     if settings.guidance is None and _fits_kernels(P, *W, *(M or ())):
         _descend_in_tiles(W, M, P, scale, 1 - float(lr) * settings.weight_decay, float(lr), b1)
@@ -271,8 +292,7 @@ def _descend(
     new = weights.to(P.dtype).mul_(1 - lr * settings.weight_decay)
     new = new.sub_(lr * step) if isinstance(lr, Tensor) else new.add_(step, alpha=-lr)
     if settings.stochastic_rounding and weights.dtype is torch.bfloat16:
-        bits = uniform_bits(where.indices ^ ROUNDING, where.step, new[0].numel(), where.first_row * new.shape[-1])
-        new = round_stochastically(new, bits.view(new.shape))
+        new = _rounded(new, where)
     _write(W, new)
 
 
@@ -308,6 +328,17 @@ def _write(matrices: Sequence[Tensor], stack: Tensor) -> None:
             matrix.copy_(new)
 
 
+def _rounded(new: Tensor, where: Where) -> Tensor:
+    """Stochastically, some rows at a time: the bits take several times their room."""
+    (B, m, n), rounded = new.shape, torch.empty_like(new, dtype=torch.bfloat16)
+    rows = max(ROUNDED // (B * n), 1)
+    for first in range(0, m, rows):
+        part = new[:, first : first + rows]
+        bits = uniform_bits(where.indices ^ ROUNDING, where.step, part[0].numel(), (where.first_row + first) * n)
+        rounded[:, first : first + rows] = round_stochastically(part, bits.view(part.shape))
+    return rounded
+
+
 def _guidance(P: Tensor, M: Tensor, largest: float, total: Total) -> Tensor:
     """1 / (1 - cos of the angle between P and M), between 1/2 and ``largest``, (B,)."""
     product, first, second = total(*((a * b).sum((-2, -1)) for a, b in ((P, M), (P, P), (M, M))))
@@ -317,9 +348,13 @@ def _guidance(P: Tensor, M: Tensor, largest: float, total: Total) -> Tensor:
 
 
 def _fits_kernels(*tensors: Tensor) -> bool:
-    """Whether the passes of ``_kernels`` take these; a compiler fuses the PyTorch operations by itself."""
-    dtype = tensors[0].dtype
+    """Whether the passes of ``_kernels`` take these matrices of one shape, which check nothing themselves."""
+    dtype, shape = tensors[0].dtype, tensors[0].shape[-2:]
     return not torch.compiler.is_compiling() and all(
-        x.device.type == "cpu" and x.dtype is dtype and dtype in (torch.float32, torch.float64) and x.is_contiguous()
+        x.device.type == "cpu"
+        and x.dtype is dtype
+        and dtype in (torch.float32, torch.float64)
+        and x.is_contiguous()
+        and x.shape[-2:] == shape
         for x in tensors
     )

@@ -121,6 +121,51 @@ def test_kernels_and_pytorch_operations_take_the_same_step(monkeypatch, maximize
     torch.testing.assert_close(climbed, V, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("stacks", [False, True], ids=["one by one", "stacked"])
+@pytest.mark.parametrize("refresh_every", [1, 5])
+@pytest.mark.parametrize("scale", [1e-12, 1e12, 1e18])
+def test_the_size_of_the_gradients_does_not_matter(monkeypatch, refresh_every, scale, stacks):
+    """V is between 1e-31 and 1e36 then, and its squares are no numbers of single precision."""
+    if stacks:
+        monkeypatch.setattr("optsci.optim.update.needs_no_stack", lambda Q, rule: False)
+    start, grads = normal(70, 50), gradients((70, 50), 9)
+    options = {"rank": 6, "refresh_every": refresh_every, "eps": 0.0}
+    W, optimizer = train(grads, start, **options)
+    scaled, other = train([scale * g for g in grads], start, **options)
+    torch.testing.assert_close(scaled, W, rtol=0, atol=1e-5)
+    (state,), (wanted,) = other.state.values(), optimizer.state.values()
+    V = state["Q"] @ (state["U"] / scale / scale).T
+    torch.testing.assert_close(V, wanted["Q"] @ wanted["U"].T, rtol=0, atol=1e-3 * float(V.max()))
+
+
+@pytest.mark.parametrize("jump", [1e-14, 1e14])
+def test_a_gradient_may_jump(jump):
+    """The factors follow V over 28 orders of magnitude in one step."""
+    start, grads = normal(70, 50), gradients((70, 50), 4)
+    p = nn.Parameter(start.clone())
+    optimizer = Adapprox([p], rank=6)
+    for g in [*grads, jump * grads[0]]:
+        p.grad = g
+        optimizer.step()
+    assert p.isfinite().all()
+    Q, U = optimizer.state[p]["Q"].double(), optimizer.state[p]["U"].double()
+    if jump > 1:
+        V = 1e-3 * (jump * grads[0]).double().square()
+        best = torch.linalg.svdvals(V)[6:].norm()
+        assert (Q @ U.T - V).norm() < 1.3 * best  # a single pass from directions that are nothing to it
+    else:
+        assert U.any()
+
+
+@pytest.mark.parametrize("truncate", [svd, columns])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_makes_the_tensor_nan_without_an_error(wrong, truncate):
+    start, grads = normal(70, 50), gradients((70, 50), 3)
+    grads[0][3, 4] = wrong
+    W, _ = train(grads, start, rank=6, refresh_every=2, truncate=truncate)
+    assert W.isnan().all()
+
+
 @pytest.mark.parametrize("lr", [1e-2, torch.tensor(1e-2)], ids=["number", "tensor"])
 def test_a_batch_of_matrices_is_every_matrix_by_itself(lr):
     """Seven matrices of one shape, two of another, vectors and a convolution, against one step each."""

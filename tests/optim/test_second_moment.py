@@ -135,7 +135,7 @@ def test_dependent_columns_become_zero_and_start_anew():
     assert explicit(V, Q, U) < 1e-4
     assert (Q[..., 1:] == 0).all()
     assert (U[..., 1:] == 0).all()
-    start = directions(U, None, lambda: normal(1, 50, 4, seed=9))
+    start = directions(U, None, lambda: normal(1, 50, 4, seed=9)) * U[..., 0].norm()
     torch.testing.assert_close(start[..., 1:], normal(1, 50, 4, seed=9)[..., 1:])
     counted = directions(U, torch.tensor([3], dtype=torch.int32), lambda: normal(1, 50, 4, seed=9))
     assert (counted[..., 3] == 0).all()
