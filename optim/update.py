@@ -47,7 +47,7 @@ from .tiles import in_turn, padded, pass_in_tiles, row_tiles
 
 Denominator = Callable[[Tensor, Tensor, Tensor], Tensor]
 ROUNDING = 1 << 30  # the random numbers of rounding are not those of the factors
-ROUNDED = 1 << 20  # weights at a time
+PART, PART_ON_PROCESSOR = 1 << 22, 1 << 16  # weights of another type that are stepped at a time
 
 
 def dense(V: Tensor, Q: Tensor, U: Tensor) -> Tensor:
@@ -289,11 +289,18 @@ def _descend(
     if settings.guidance is not None:
         step = step * _guidance(P, step, settings.guidance, where.total)[:, None, None]
     weights = stacked(W)
-    new = weights.to(P.dtype).mul_(1 - lr * settings.weight_decay)
-    new = new.sub_(lr * step) if isinstance(lr, Tensor) else new.add_(step, alpha=-lr)
-    if settings.stochastic_rounding and weights.dtype is torch.bfloat16:
-        new = _rounded(new, where)
-    _write(W, new)
+    (B, m, n), same = weights.shape, weights.dtype is P.dtype
+    rows = m if same else max((PART_ON_PROCESSOR if P.device.type == "cpu" else PART) // (B * n), 1)
+    for first in range(0, m, rows):
+        part, move = weights[:, first : first + rows], step[:, first : first + rows]
+        new = part.to(P.dtype).mul_(1 - lr * settings.weight_decay)
+        new = new.sub_(lr * move) if isinstance(lr, Tensor) else new.add_(move, alpha=-lr)
+        if settings.stochastic_rounding and part.dtype is torch.bfloat16:
+            bits = uniform_bits(where.indices ^ ROUNDING, where.step, new[0].numel(), (where.first_row + first) * n)
+            new = round_stochastically(new, bits.view(new.shape))
+        if not same:
+            part.copy_(new)
+    _write(W, weights)
 
 
 def _descend_in_tiles(
@@ -326,17 +333,6 @@ def _write(matrices: Sequence[Tensor], stack: Tensor) -> None:
     for matrix, new in zip(matrices, stack, strict=True):
         if new.data_ptr() != matrix.data_ptr() or new.dtype is not matrix.dtype:
             matrix.copy_(new)
-
-
-def _rounded(new: Tensor, where: Where) -> Tensor:
-    """Stochastically, some rows at a time: the bits take several times their room."""
-    (B, m, n), rounded = new.shape, torch.empty_like(new, dtype=torch.bfloat16)
-    rows = max(ROUNDED // (B * n), 1)
-    for first in range(0, m, rows):
-        part = new[:, first : first + rows]
-        bits = uniform_bits(where.indices ^ ROUNDING, where.step, part[0].numel(), (where.first_row + first) * n)
-        rounded[:, first : first + rows] = round_stochastically(part, bits.view(part.shape))
-    return rounded
 
 
 def _guidance(P: Tensor, M: Tensor, largest: float, total: Total) -> Tensor:
