@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -24,7 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.runs import change
 from optsci import compress as c
 from optsci.compress import NM, LayerProblem, Unstructured
 from optsci.compress.sample import moby_dick, smollm2
@@ -151,7 +150,8 @@ def measure(only: list[str], seeds: list[int]) -> None:
     first, last = moby_dick()
     test = c.windows(c.encode(last, tokenizer), length=LENGTH, limit=WINDOWS)
     if not KEPT.exists():
-        c.write_json(KEPT, {"dense": c.perplexity(c.load_model(path), test, progress=True), "runs": []})
+        dense = c.perplexity(c.load_model(path), test, progress=True)
+        change(KEPT, {}, lambda found: found or {"dense": dense, "runs": []})  # unless another process was faster
     for seed in seeds:
         tokens = c.calibration(first, tokenizer, samples=SAMPLES, length=LENGTH, seed=seed)
         for section, solvers in methods().items():
@@ -163,9 +163,13 @@ def measure(only: list[str], seeds: list[int]) -> None:
                 begin = time.perf_counter()
                 error, seconds = compress(model, tokens)
                 run = Run(section, method, seed, c.perplexity(model, test, progress=True), error, seconds)
-                dense, runs = kept()  # again: another process may have added to it
-                c.write_json(KEPT, {"dense": dense, "runs": [asdict(one) for one in [*runs, run]]})
+                change(KEPT, {}, partial(added, run))
                 print(f"{run}, {time.perf_counter() - begin:.0f} s in all", flush=True)
+
+
+def added(run: Run, found: dict[str, Any]) -> dict[str, Any]:
+    """What is kept, with one more run."""
+    return found | {"runs": [*found["runs"], asdict(run)]}
 
 
 def kept() -> tuple[float, list[Run]]:
@@ -201,7 +205,6 @@ def write_page() -> None:
         (section, method): mean(run.perplexity for run in runs if (run.section, run.method) == (section, method))
         for section, method in {(run.section, run.method) for run in runs}
     }
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "numba"))
     page = f"""# SmolLM2-135M, compressed
 
 Written by `docs/benchmarks/compression.py`.
@@ -221,12 +224,10 @@ of the original SmolLM2, and perplexities on this text cannot be compared with p
 
 {chr(10).join(findings(means, dense))}
 
-Solver seconds: on {os.cpu_count()} cores ({platform.machine()}), shared with other work, without the forward passes.
-Versions: optsci {optsci.__version__}, {versions}, Python {platform.python_version()}.
+Solver seconds: on {machine()}, shared with other work, without the forward passes.
+Versions: {versions("torch", "transformers", "numba")}.
 """
-    part = HERE / "compression.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "compression.md")
+    save(HERE / "compression.md", page)
     print(page)
 
 

@@ -7,22 +7,20 @@ delete its entries to measure anew. ``--seeds 0 1`` runs those seeds, ``--page``
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import platform
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.runs import keep, kept
 from optsci.pinn import MLP, BoundaryAnsatz, Interval
 from optsci.pinn.control import (
     BurgersCompromise,
@@ -203,27 +201,16 @@ def main() -> None:
     if not arguments.page:
         for seed in arguments.seeds:
             for problem, kind, gamma in wanted(seed):
-                if not any((r.problem, r.kind, r.gamma, r.seed) == (problem, kind, gamma, seed) for r in kept()):
-                    keep(burgers(kind, seed) if problem == "Burgers" else potential(kind, gamma, seed))
+                if not any(
+                    (r.problem, r.kind, r.gamma, r.seed) == (problem, kind, gamma, seed) for r in kept(KEPT, Run)
+                ):
+                    keep(KEPT, burgers(kind, seed) if problem == "Burgers" else potential(kind, gamma, seed))
     write_page()
-
-
-def kept() -> list[Run]:
-    """The finished runs."""
-    return [Run(**entry) for entry in json.loads(KEPT.read_text())] if KEPT.exists() else []
-
-
-def keep(run: Run) -> None:
-    """Add an entry."""
-    part = KEPT.with_suffix(".part")
-    part.write_text(json.dumps([asdict(one) for one in [*kept(), run]], indent=1))
-    part.replace(KEPT)
-    print(run, flush=True)
 
 
 def write_page() -> None:
     """The tables, from the kept runs."""
-    runs = kept()
+    runs = kept(KEPT, Run)
     ours = [run for run in runs if run.problem == "Burgers" and run.kind == OTA]
     page = f"""# ADMM-PINNs in one dimension
 
@@ -265,12 +252,9 @@ Errors are relative to the truth.
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 {potential_rows(runs)}
 
-Versions: optsci {optsci.__version__}, torch {version("torch")}, NumPy {np.__version__}, Python
-{platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores.
+Versions: {versions("torch", "numpy")}; {machine()}.
 """
-    part = HERE / "control_admm.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "control_admm.md")
+    save(HERE / "control_admm.md", page)
     print(page)
 
 

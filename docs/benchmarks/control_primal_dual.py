@@ -7,12 +7,8 @@ is not run again: delete its entries to measure anew. ``--page`` only writes the
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import platform
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +17,9 @@ import torch
 from torch import Tensor
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.runs import change, content
 from optsci.pinn import MLP, BoundaryAnsatz, UnitSquare
 from optsci.pinn.control import (
     BilinearHeatMap,
@@ -260,14 +259,12 @@ def main() -> None:
 
 def kept() -> dict[str, Any]:
     """The finished measurements."""
-    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return content(KEPT, {})
 
 
 def keep(name: str, rows: list[dict[str, Any]]) -> None:
     """Add an entry."""
-    part = KEPT.with_suffix(".part")
-    part.write_text(json.dumps(kept() | {name: rows}, indent=1))
-    part.replace(KEPT)
+    change(KEPT, {}, lambda found: found | {name: rows})
     print(name, *rows, sep="\n", flush=True)
 
 
@@ -427,12 +424,9 @@ intervals, at its nodes.
 |---|---:|---:|---:|---:|---:|---:|---:|
 {of_networks(data["networks"])}
 
-Versions: optsci {optsci.__version__}, torch {version("torch")}, scipy {version("scipy")}, Python
-{platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores.
+Versions: {versions("torch", "scipy")}; {machine()}.
 """
-    part = HERE / "control_primal_dual.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "control_primal_dual.md")
+    save(HERE / "control_primal_dual.md", page)
     print(page)
 
 

@@ -8,18 +8,17 @@ five minutes.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
 import torch
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.runs import keep, kept
 from optsci.pinn import sobol
 from optsci.pinn.control import (
     FiniteElements,
@@ -112,7 +111,7 @@ def chosen(noise: float) -> float:
 def source_run(solver: str, seed: int, noise: float, gamma: float, rho: float, balanced: bool = False) -> Run:
     """The entry of these settings, measured if there is none."""
     key = ("source", solver, seed, noise, gamma, rho, balanced)
-    for run in kept():
+    for run in kept(KEPT, Run):
         if (run.part, run.solver, run.seed, run.noise, run.gamma, run.rho, run.balanced) == key:
             return run
     clean = SourceProblem.two_sources(SIDE, CELLS)
@@ -146,7 +145,7 @@ def source_run(solver: str, seed: int, noise: float, gamma: float, rho: float, b
         relative(rough, fine),
         0.0 if solver == "finite elements" else f.last.error,
     )
-    keep(run)
+    keep(KEPT, run)
     return run
 
 
@@ -156,7 +155,7 @@ def heat() -> None:
     x = domain.sample(10_000, 99)
     for cells, count in GRIDS:
         solver = f"grid of {cells} x {cells} x {count}"
-        if any(run.solver == solver for run in kept()):
+        if any(run.solver == solver for run in kept(KEPT, Run)):
             continue
         begin = time.process_time()
         S = HeatMap(cells, count)
@@ -167,9 +166,9 @@ def heat() -> None:
         errors = {"u": relative(found.x, exact.u), "y": relative(found.state.y + part, exact.y)}
         errors["p"] = relative(found.state.q, exact.p)
         seconds = time.process_time() - begin
-        keep(Run("heat", solver, 0, errors=errors, iterations=found.iterations, seconds=seconds))
+        keep(KEPT, Run("heat", solver, 0, errors=errors, iterations=found.iterations, seconds=seconds))
     for seed in SEEDS:
-        if any((run.part, run.solver, run.seed) == ("heat", "networks", seed) for run in kept()):
+        if any((run.part, run.solver, run.seed) == ("heat", "networks", seed) for run in kept(KEPT, Run)):
             continue
         nodes = domain.sample(NODES, seed, points=sobol)
         exact = sparse_parabolic(nodes)
@@ -191,6 +190,7 @@ def heat() -> None:
         primal, dual = float(s.primal / s.z.norm()), float(s.dual / (s.rho * s.u).norm())
         assert f.last is not None
         keep(
+            KEPT,
             Run(
                 "heat",
                 "networks",
@@ -202,7 +202,7 @@ def heat() -> None:
                 iterations=HEAT_OUTER,
                 seconds=seconds,
                 training=f.last.error,
-            )
+            ),
         )
 
 
@@ -211,22 +211,9 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-def kept() -> list[Run]:
-    """The finished runs."""
-    return [Run(**entry) for entry in json.loads(KEPT.read_text())] if KEPT.exists() else []
-
-
-def keep(run: Run) -> None:
-    """Add an entry."""
-    part = KEPT.with_suffix(".part")
-    part.write_text(json.dumps([asdict(one) for one in [*kept(), run]], indent=1))
-    part.replace(KEPT)
-    print(run, flush=True)
-
-
 def write_page() -> None:
     """The tables, from the kept runs."""
-    runs = [run for run in kept() if run.part == "source"]
+    runs = [run for run in kept(KEPT, Run) if run.part == "source"]
     gamma, noisy_gamma = (chosen(noise) for noise in MISFITS)
     main_runs = [run for run in runs if (run.noise, run.gamma, run.rho) == (0.0, gamma, RATIO * gamma)]
     networks = [run for run in main_runs if run.solver == "networks"]
@@ -283,12 +270,9 @@ Medians of the seeds.
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 {heat_rows()}
 
-Versions: optsci {optsci.__version__}, torch {version("torch")}, scikit-fem {version("scikit-fem")}, Python
-{platform.python_version()}, {os.cpu_count()} cores.
+Versions: {versions("torch", "scikit-fem")}; {machine()}.
 """
-    part = HERE / "control_source.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "control_source.md")
+    save(HERE / "control_source.md", page)
     print(page)
 
 
@@ -329,7 +313,7 @@ def sensitivity(runs: list[Run], others: list[Run]) -> str:
 
 def heat_rows() -> str:
     """A row for every grid, and one for the networks."""
-    runs = [run for run in kept() if run.part == "heat"]
+    runs = [run for run in kept(KEPT, Run) if run.part == "heat"]
     base = [run for run in runs if run.solver != "networks"][-1].seconds
     lines = []
     for solver in dict.fromkeys(run.solver for run in runs):

@@ -11,18 +11,18 @@ import os
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
 
 import importlib.util
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 from optsci import compress as c
 from optsci.compress import NM, GramAccumulator, LayerProblem, Pattern, Quantized, Unstructured
 from optsci.compress.fista_pruner import PATH
@@ -125,16 +125,17 @@ def measure(layers: Layers, methods: dict[str, Solver]) -> dict[str, list[tuple[
     results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in methods}
     for problem, held_out in layers:
         problem.scaled()[0].target  # noqa: B018 - cached; most methods share it
-        seconds: dict[str, list[float]] = {name: [] for name in methods}
-        for _ in range(ROUNDS):
-            for name, solver in methods.items():
-                begin = time.process_time()
-                weights = solver(problem)
-                seconds[name].append(time.process_time() - begin)
-                if len(seconds[name]) == ROUNDS:
-                    errors = (float(p.relative_error(weights)) for p in (problem, held_out))
-                    results[name].append((*errors, min(seconds[name])))
+        weights: dict[str, Tensor] = {}
+        calls = {name: partial(store, weights, name, solver, problem) for name, solver in methods.items()}
+        for name, seconds in alternating(calls, ROUNDS).items():
+            error, held_out_error = (float(p.relative_error(weights[name])) for p in (problem, held_out))
+            results[name].append((error, held_out_error, min(seconds)))
     return results
+
+
+def store(weights: dict[str, Tensor], name: str, solver: Solver, problem: LayerProblem) -> None:
+    """Solve, and keep the weights."""
+    weights[name] = solver(problem)
 
 
 def table(layers: Layers, methods: dict[str, Solver]) -> str:
@@ -180,7 +181,6 @@ def sections(layers: Layers) -> str:
 def main() -> None:
     """Measure and write the page."""
     torch.set_num_threads(1)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("optsci", "torch", "transformers", "numba"))
     page = f"""# Layers that were never quantised
 
 Written by `docs/benchmarks/encoder.py`.
@@ -208,11 +208,9 @@ Two blocks of the LLaMA kind, trained for {STEPS} steps of four windows on the t
 seconds. Layers: {", ".join(TINY_LAYERS)} of both.
 
 {sections(tiny_layers())}
-{versions}, {platform.machine()}, Python {platform.python_version()}.
+Versions: {versions("torch", "transformers", "numba")}; {machine()}.
 """
-    part = Path(__file__).with_suffix(".md.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(Path(__file__).with_suffix(".md"))
+    save(Path(__file__).with_suffix(".md"), page)
 
 
 if __name__ == "__main__":

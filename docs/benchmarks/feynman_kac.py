@@ -10,7 +10,7 @@ import os
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
 
 import ctypes
-import platform
+import itertools
 import shutil
 import statistics
 import subprocess
@@ -18,13 +18,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.special import i0
 
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 from optsci.pinn import (
     Ball,
     Box,
@@ -225,14 +227,12 @@ def speeds(folder: Path) -> list[str]:
     runs: dict[str, Callable[[int, int], object]] = {"numpy": by_numpy, "optsci": by_optsci}
     if c is not None:
         runs["C"] = c
-    found = {name: [] for name in runs}
     means = {name: float(np.mean(np.asarray(run(PATHS[name], 0)))) for name, run in runs.items()}
     clock = MeanExitTime(Ball(dim=2))
     steps = labels(clock, [START], paths=10**6, method=EulerMaruyama(DT)).mean.item() / DT  # of a path, on average
-    for seed in range(1, ROUNDS + 1):
-        for name, run in runs.items():
-            seconds, _ = timed(run, PATHS[name], seed)
-            found[name].append(PATHS[name] * steps / seconds / 1e6)
+    seeds = {name: itertools.count(1) for name in runs}  # another one in every round
+    seconds = alternating({name: lambda name=name: runs[name](PATHS[name], next(seeds[name])) for name in runs}, ROUNDS)
+    found = {name: [PATHS[name] * steps / spent / 1e6 for spent in times] for name, times in seconds.items()}
     medians = {name: statistics.median(values) for name, values in found.items()}
     titles = {"numpy": "NumPy, whole arrays", "C": "C, the same 256 lanes", "optsci": "optsci"}
     rows = [
@@ -371,10 +371,9 @@ that the levels chose: a bias of the same order.
 |---|---:|---|---:|---:|---:|
 {chr(10).join(levels())}
 
-Machine: {os.cpu_count()} cores, {platform.processor() or platform.machine()}, Python {platform.python_version()},
-numpy {version("numpy")}, numba {version("numba")}.
+Versions: {versions("numpy", "numba")}; {machine()}.
 """  # noqa: E501
-    Path(__file__).with_suffix(".md").write_text(page)
+    save(Path(__file__).with_suffix(".md"), page)
     print(page)
 
 

@@ -8,19 +8,18 @@ entries to measure anew. ``--only TEXT`` runs the problems whose name holds TEXT
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import torch
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.runs import keep, kept
 from optsci.pinn import (
     MLP,
     Boundary,
@@ -105,7 +104,7 @@ def measure(name: str, seed: int) -> None:
     problem = case.problem()
     for optimizer in (NEWTON, GRADIENTS):
         if not done(name, optimizer, seed, 0, 0):
-            keep(train(name, problem, case, seed, None, optimizer))
+            keep(KEPT, train(name, problem, case, seed, None, optimizer))
     where = problem.sample(max(COUNTS), 100 + seed)
     for paths in PATHS:
         asked = [(NEWTON, count) for count in COUNTS]
@@ -118,7 +117,7 @@ def measure(name: str, seed: int) -> None:
             found = labels(problem, where[:most], paths=paths, method=case.method, seed=seed)
             seconds = time.process_time() - begin
             for optimizer, count in missing:
-                keep(train(name, problem, case, seed, (found, count, seconds * count / most), optimizer))
+                keep(KEPT, train(name, problem, case, seed, (found, count, seconds * count / most), optimizer))
 
 
 def train(
@@ -170,27 +169,14 @@ def stages(u: MLP, loss: Loss, optimizer: str) -> Iterator[tuple[Iterator[object
         yield lbfgs(u, loss), 1000
 
 
-def kept() -> list[Run]:
-    """The finished runs."""
-    return [Run(**entry) for entry in json.loads(KEPT.read_text())] if KEPT.exists() else []
-
-
 def done(*key: object) -> bool:
     """Whether a run has an entry."""
-    return any((run.problem, run.optimizer, run.seed, run.count, run.paths) == key for run in kept())
-
-
-def keep(run: Run) -> None:
-    """Add an entry."""
-    part = KEPT.with_suffix(".part")
-    part.write_text(json.dumps([asdict(one) for one in [*kept(), run]], indent=1))
-    part.replace(KEPT)
-    print(run, flush=True)
+    return any((run.problem, run.optimizer, run.seed, run.count, run.paths) == key for run in kept(KEPT, Run))
 
 
 def write_page() -> None:
     """The tables, from the kept runs."""
-    runs = kept()
+    runs = kept(KEPT, Run)
     sections = []
     for name, case in CASES.items():
         mine = [run for run in runs if run.problem == name]
@@ -210,13 +196,10 @@ the trained network make, those of size 1 in L2 (`function_spectrum`); the small
 loss sees. A small loss is no small error: compare the columns.
 
 {chr(10).join(sections)}
-Seconds: processor time of one training, and of its labels, on {platform.machine()}, shared with other work.
-Versions: optsci {optsci.__version__}, torch {version("torch")}, numba {version("numba")}, Python
-{platform.python_version()}, {os.cpu_count()} cores.
+Seconds: processor time of one training, and of its labels, on {machine()}, shared with other work.
+Versions: {versions("torch", "numba")}.
 """
-    part = HERE / "fk_pinn.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "fk_pinn.md")
+    save(HERE / "fk_pinn.md", page)
     print(page)
 
 

@@ -10,12 +10,10 @@ import os
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
 
-import platform
 import statistics
-import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
 import celer
@@ -24,6 +22,9 @@ import skglm
 import sklearn.linear_model
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 
 TOL = 1e-6  # duality gap over ||b||^2 / 2
 COUNT, RATIO = 50, 1e-2
@@ -121,12 +122,8 @@ def compare(solvers: dict[str, Solver], A: np.ndarray, b: np.ndarray, weights: n
         else loosest(solver, A, b, weights, START[kind])
         for name, solver in solvers.items()
     }
-    seconds: dict[str, list[float]] = {name: [] for name in solvers}
-    for _ in range(ROUNDS[kind]):
-        for name, solver in solvers.items():
-            start = time.process_time()
-            solver(A, b, weights, tuned[name][0])
-            seconds[name].append(time.process_time() - start)
+    calls = {name: partial(solver, A, b, weights, tuned[name][0]) for name, solver in solvers.items()}
+    seconds = alternating(calls, ROUNDS[kind])
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     rows = []
     for name, (tol, gap) in tuned.items():
@@ -156,7 +153,6 @@ def main() -> None:
             rows = compare(solvers, A, b, weights, kind)
             print(title, *rows, sep="\n", flush=True)
             sections.append("\n".join([f"## {title}", "", head, *rows]))
-    versions = ", ".join(f"{name} {version(name)}" for name in ("celer", "scikit-learn", "skglm", "numpy", "numba"))
     page = f"""# Lasso
 
 Written by `docs/benchmarks/lasso.py`.
@@ -176,8 +172,8 @@ Last column above 1: optsci is faster. The machine is shared, differences under 
 
 """
     page += "\n\n".join(sections) + "\n\n"
-    page += f"On {os.cpu_count()} cores ({platform.machine()}). Versions: optsci {optsci.__version__}, {versions}.\n"
-    (Path(__file__).parent / "lasso.md").write_text(page, encoding="utf-8")
+    page += f"On {machine()}. Versions: {versions('celer', 'scikit-learn', 'skglm', 'numpy', 'numba')}.\n"
+    save(Path(__file__).with_suffix(".md"), page)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,18 @@ import os
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
 
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 from optsci.compress import (
     NM,
     LayerProblem,
@@ -99,14 +99,16 @@ def refitted(prune: Solver, iterations: int, problem: LayerProblem) -> Tensor:
 def measure(problem: LayerProblem, methods: dict[str, Solver]) -> dict[str, tuple[float, float]]:
     """Relative error and the smallest processor time of every method, run in turns."""
     problem.scaled()[0].target  # noqa: B018 - cached; all methods but SparseGPT share it
-    errors, seconds = {}, {name: [] for name in methods}
-    for _ in range(ROUNDS):
-        for name, solver in methods.items():
-            begin = time.process_time()
-            weights = solver(problem)
-            seconds[name].append(time.process_time() - begin)
-            errors[name] = float(problem.relative_error(weights))
-    return {name: (errors[name], min(seconds[name])) for name in methods}
+    weights: dict[str, Tensor] = {}
+    seconds = alternating(
+        {name: partial(store, weights, name, solver, problem) for name, solver in methods.items()}, ROUNDS
+    )
+    return {name: (float(problem.relative_error(weights[name])), min(seconds[name])) for name in methods}
+
+
+def store(weights: dict[str, Tensor], name: str, solver: Solver, problem: LayerProblem) -> None:
+    """Solve, and keep the weights."""
+    weights[name] = solver(problem)
 
 
 def pruning_section(problems: list[LayerProblem]) -> str:
@@ -175,11 +177,9 @@ thread, processor time, the smallest of {ROUNDS} runs in turns; the Gram matrix 
 cached before. One calibration seed: small differences are no findings.
 
 {pruning_section(problems)}
-optsci {version("optsci")}, torch {torch.__version__}, {platform.machine()}, Python {platform.python_version()}.
+Versions: {versions("torch")}; {machine()}.
 """
-    part = HERE / "layers.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "layers.md")
+    save(HERE / "layers.md", page)
 
 
 if __name__ == "__main__":

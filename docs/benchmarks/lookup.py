@@ -13,7 +13,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
 import platform
 import warnings
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -21,6 +21,9 @@ from time import perf_counter
 import torch
 from torch import nn
 
+from common.files import save
+from common.machine import versions
+from common.timing import alternating
 from optsci.compress import LookupLinear, Quantized
 from optsci.compress.quantized_linear import kernel_name
 
@@ -71,9 +74,9 @@ Memory of the weights, MB (10⁶ bytes), tables of values in float32:
 {chr(10).join(sizes)}
 
 On two cores of {processor()}, shared with other programs: times of two threads vary most.
-Versions: torch {version("torch")}, numba {version("numba")}, Python {platform.python_version()}.
+Versions: {versions("torch", "numba")}.
 """
-    Path(__file__).with_suffix(".md").write_text(page)
+    save(Path(__file__).with_suffix(".md"), page)
     print(page)
 
 
@@ -86,15 +89,13 @@ def looked_up(m: int, n: int, bits: int) -> LookupLinear:
 @torch.no_grad()
 def race(kinds: list[list[nn.Module]], x: torch.Tensor, runs: int) -> list[float]:
     """Median milliseconds of a layer of every kind; the layers of a kind run in turn, as those of a model do."""
-    seconds: list[list[float]] = [[] for _ in kinds]
-    for run in range(runs + 1):
-        for layers, spent in zip(kinds, seconds, strict=True):
-            start = perf_counter()
-            for layer in layers:
-                layer(x)
-            if run:
-                spent.append((perf_counter() - start) / len(layers))
-    return [1e3 * median(spent) for spent in seconds]
+
+    def through(layers: list[nn.Module]) -> None:
+        for layer in layers:
+            layer(x)
+
+    seconds = alternating({k: partial(through, kinds[k]) for k in range(len(kinds))}, runs, warm=1, clock=perf_counter)
+    return [1e3 * median(spent) / len(kinds[k]) for k, spent in seconds.items()]
 
 
 def size(layer: nn.Module) -> float:

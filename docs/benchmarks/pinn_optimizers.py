@@ -10,8 +10,6 @@ every seed.  Writes ``pinn_optimizers.md`` beside itself, anew after every seed.
 from __future__ import annotations
 
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import optsci
+from common.files import save
+from common.machine import machine, versions
 from optsci.pinn import (
     MLP,
     Boundary,
@@ -175,8 +174,7 @@ medians of the ratios of single seeds:
 Much of the lead of the first row, and nearly all of it at 1e-3, is its small and fresh batch: compare the rows on the
 same fixed points. `torch.optim.LBFGS`, too, can be faster to 1e-3 on fewer fixed points than here.
 
-{os.cpu_count()} cores ({platform.machine()}), shared with other work; optsci {optsci.__version__}, torch
-{torch.__version__}, Python {platform.python_version()}.
+On {machine()}, shared with other work. Versions: {versions("torch")}.
 """
 
 
@@ -190,9 +188,7 @@ def main() -> None:
         for name, runs in found.items():
             if i < METHODS[name].seeds:
                 runs.append(measure(name, seed))
-        part = HERE / "pinn_optimizers.md.part"
-        part.write_text(page(found), encoding="utf-8")
-        part.replace(HERE / "pinn_optimizers.md")
+        save(HERE / "pinn_optimizers.md", page(found))
 
 
 if __name__ == "__main__":

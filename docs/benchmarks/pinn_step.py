@@ -13,17 +13,18 @@ os.environ["DDE_BACKEND"] = "pytorch"
 
 import contextlib
 import io
-import platform
 import statistics
-import time
 from collections.abc import Callable
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 from optsci.pinn import MLP, Jet, Loss, Poisson, Residual, UnitSquare, residual_jacobian
 from optsci.pinn.derivatives import by_autograd, generator
 
@@ -93,21 +94,18 @@ def deepxde(dtype: torch.dtype) -> Steps:
 
 def milliseconds(methods: dict[str, Steps]) -> dict[str, list[float]]:
     """Processor time of a step for every method, in turns: of a long run less a short one, without what both share."""
-    found: dict[str, list[float]] = {name: [] for name in methods}
     for run in methods.values():
         run(3)
-    for _ in range(ROUNDS):
-        for name, run in methods.items():
-            short, long = (processor_time(lambda steps=steps, run=run: run(steps)) for steps in STEPS)
-            found[name].append(1e3 * (long - short) / (STEPS[1] - STEPS[0]))
-    return found
-
-
-def processor_time(f: Callable[[], Any]) -> float:
-    """Seconds of this process, the kernel's among them."""
-    begin = time.process_time()
-    f()
-    return time.process_time() - begin
+    calls = {(name, steps): partial(run, steps) for name, run in methods.items() for steps in STEPS}
+    seconds = alternating(calls, ROUNDS)
+    few, many = STEPS
+    return {
+        name: [
+            1e3 * (long - short) / (many - few)
+            for short, long in zip(seconds[name, few], seconds[name, many], strict=True)
+        ]
+        for name in methods
+    }
 
 
 def step_rows(dtype: torch.dtype) -> str:
@@ -125,10 +123,10 @@ def jacobian_row(dtype: torch.dtype) -> str:
     """The Jacobian of the residuals, written out and by automatic differentiation of the residual of every point."""
     u = MLP(2, JACOBIAN_WIDTHS, 1, dtype=dtype)
     loss = Residual(Poisson(UnitSquare(), source=1.0), UnitSquare().sample(JACOBIAN_POINTS, 0).to(dtype))
-    methods = (residual_jacobian, jacobian_by_vmap)
     J, other = residual_jacobian(u, loss)[1], jacobian_by_vmap(u, loss)
-    times = [[1e3 * processor_time(lambda of=of: of(u, loss)) for of in methods] for _ in range(ROUNDS)]
-    ours, peers, ratio = (statistics.median(values) for values in zip(*((a, b, b / a) for a, b in times), strict=True))
+    seconds = alternating({of: partial(of, u, loss) for of in (residual_jacobian, jacobian_by_vmap)}, ROUNDS)
+    ours, peers = (1e3 * statistics.median(times) for times in seconds.values())
+    ratio = statistics.median(b / a for a, b in zip(*seconds.values(), strict=True))
     difference = float((J - other).abs().max() / other.abs().max())
     return f"| {str(dtype).split('.')[1]} | {ours:.1f} | {peers:.1f} | {ratio:.1f} | {difference:.0e} |"
 
@@ -163,7 +161,6 @@ def main() -> None:
     torch.set_num_threads(1)
     steps = "\n".join(map(step_rows, (torch.float32, torch.float64)))
     jacobians = "\n".join(map(jacobian_row, (torch.float32, torch.float64)))
-    versions = ", ".join(f"{name} {version(name)}" for name in ("optsci", "torch", "deepxde"))
     page = f"""# One step of a physics-informed network
 
 Written by `docs/benchmarks/pinn_step.py`.
@@ -186,11 +183,9 @@ The Jacobian of the residuals in the parameters, {JACOBIAN_POINTS} points, layer
 |---|---:|---:|---:|---:|
 {jacobians}
 
-{versions}, {platform.machine()}, Python {platform.python_version()}.
+Versions: {versions("torch", "deepxde")}; {machine()}.
 """
-    part = Path(__file__).with_suffix(".md.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(Path(__file__).with_suffix(".md"))
+    save(Path(__file__).with_suffix(".md"), page)
 
 
 if __name__ == "__main__":

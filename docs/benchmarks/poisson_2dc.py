@@ -7,13 +7,9 @@ its entries to measure anew. ``--seeds 0 1`` runs those seeds, ``--page`` nothin
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -21,6 +17,9 @@ from statistics import median
 import torch
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.runs import keep, kept
 from optsci.pinn import (
     MLP,
     Boundary,
@@ -99,7 +98,10 @@ def measure(seed: int) -> None:
     ties = {"FK-PINN": boundary + known, "plain": boundary}
     for optimizer, weight, kind in product(("Gauss-Newton", "Adam"), reversed(WEIGHTS), ties):
         loss = equation + weight * ties[kind]
-        if any((run.seed, run.kind, run.weight, run.optimizer) == (seed, kind, weight, optimizer) for run in kept()):
+        if any(
+            (run.seed, run.kind, run.weight, run.optimizer) == (seed, kind, weight, optimizer)
+            for run in kept(KEPT, Run)
+        ):
             continue
         u = MLP(2, WIDTHS, 1, box=problem.domain, seed=seed)
         steps, most = algorithm(u, loss, optimizer)
@@ -110,6 +112,7 @@ def measure(seed: int) -> None:
         mine = (label_error, label_seconds) if kind == "FK-PINN" else (0.0, 0.0)
         error = problem.relative_error(u)
         keep(
+            KEPT,
             Run(
                 seed,
                 kind,
@@ -121,7 +124,7 @@ def measure(seed: int) -> None:
                 run.iterations,
                 seconds,
                 *mine,
-            )
+            ),
         )
 
 
@@ -130,22 +133,9 @@ def algorithm(u: MLP, loss: Loss, optimizer: str) -> tuple[Iterator[object], int
     return (gauss_newton(u, loss), STEPS) if optimizer == "Gauss-Newton" else (adam(u, loss, lr=1e-3), ADAM_STEPS)
 
 
-def kept() -> list[Run]:
-    """The finished runs."""
-    return [Run(**entry) for entry in json.loads(KEPT.read_text())] if KEPT.exists() else []
-
-
-def keep(run: Run) -> None:
-    """Add an entry."""
-    part = KEPT.with_suffix(".part")
-    part.write_text(json.dumps([asdict(one) for one in [*kept(), run]], indent=1))
-    part.replace(KEPT)
-    print(run, flush=True)
-
-
 def write_page() -> None:
     """The table, from the kept runs."""
-    runs = kept()
+    runs = kept(KEPT, Run)
     with_labels = [run for run in runs if run.kind == "FK-PINN"]
     page = f"""# A square with four holes
 
@@ -165,13 +155,10 @@ range. "least seen": the smallest eigenvalue of the loss on functions near u, of
 |---|---:|---|---:|---:|---:|---:|---:|---:|---:|
 {table(runs)}
 
-Seconds: processor time of one training, on {platform.machine()}, shared with other work.
-Versions: optsci {optsci.__version__}, torch {version("torch")}, numba {version("numba")}, Python
-{platform.python_version()}, {os.cpu_count()} cores.
+Seconds: processor time of one training, on {machine()}, shared with other work.
+Versions: {versions("torch", "numba")}.
 """
-    part = HERE / "poisson_2dc.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "poisson_2dc.md")
+    save(HERE / "poisson_2dc.md", page)
     print(page)
 
 

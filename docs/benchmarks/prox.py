@@ -10,9 +10,7 @@ import os
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
 
-import platform
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -22,6 +20,9 @@ import numpy as np
 import torch
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 
 N, RUNS, SEED = 1_000_000, 5, 0
 
@@ -72,7 +73,6 @@ def main() -> None:
         )
         for count, peer in peer_tv.items()
     ]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "pyproximal", "skglm", "scikit-learn"))
     page = f"""# Proximal operators of a million entries
 
 Written by `docs/benchmarks/prox.py`.
@@ -86,24 +86,17 @@ approximation, as ours is exact. No peer at hand computes it exactly.
 |---|---|---:|---:|---:|---:|
 {chr(10).join(rows)}
 
-On {platform.machine()}. Versions: {versions}, Python {platform.python_version()}.
+On {machine()}. Versions: {versions("torch", "pyproximal", "skglm", "scikit-learn")}.
 """
-    part = Path(__file__).with_suffix(".md.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(Path(__file__).with_suffix(".md"))
+    save(Path(__file__).with_suffix(".md"), page)
     print(page)
 
 
 def row(name: str, peer: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> str:
     """One line of the table."""
     difference = np.abs(np.asarray(ours()) - np.asarray(theirs())).max()
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(RUNS):
-        for run, spent in zip((ours, theirs), seconds, strict=True):
-            start = perf_counter()
-            run()
-            spent.append(perf_counter() - start)
-    a, b = (1e3 * median(spent) for spent in seconds)
+    seconds = alternating({"ours": ours, "theirs": theirs}, RUNS, clock=perf_counter)
+    a, b = (1e3 * median(spent) for spent in seconds.values())
     return f"| {name} | {peer} | {a:.1f} | {b:.1f} | {b / a:.2f} | {difference:.1e} |"
 
 

@@ -8,12 +8,13 @@ delete that folder to measure anew. ``--page`` only writes the page, from the re
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
 from pathlib import Path
 
+from common.files import save
+from common.machine import machine
 from optsci.compress import Unstructured, pruners
 from optsci.compress.comparison import markdown_table
 from optsci.compress.demo import read_results, run_demo, write_results
@@ -62,16 +63,14 @@ original SmolLM2, and perplexities on this text cannot be compared with publishe
 seed: small differences are no findings.
 
 {markdown_table(results.dense, results.rows)}
-Solver seconds: on {os.cpu_count()} cores ({platform.machine()}), without the forward passes.{peak}
+Solver seconds: on {machine()}, without the forward passes.{peak}
 Versions:{versions} Python {platform.python_version()}.
 
 ![Perplexity by method](pruning_perplexity.png)
 
 ![Relative error by layer](pruning_error.png)
 """
-    part = HERE / "pruning.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "pruning.md")
+    save(HERE / "pruning.md", page)
 
 
 if __name__ == "__main__":

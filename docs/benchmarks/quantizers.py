@@ -15,11 +15,12 @@ import platform
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from common.files import save
+from common.machine import versions
 from optsci.compress import (
     LayerProblem,
     Quantized,
@@ -130,7 +131,6 @@ def main() -> None:
         for bits in (4, 3):
             results = measure(problems, bits)
             parts.append(f"## {title}, {bits} bits\n\n{table(results)}\n{by_layer(problems, results)}")
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numba", "numpy"))
     page = f"""# Quantizers, layer by layer
 
 Written by `docs/benchmarks/quantizers.py`.
@@ -148,11 +148,9 @@ dequantised 4-bit weights** (Q4_1, groups of 32). The second model has two block
 small, but its weights are as they were trained.
 
 {chr(10).join(parts)}
-Versions: {versions}, Python {platform.python_version()}.
+Versions: {versions("torch", "numba", "numpy")}.
 """
-    part = Path(__file__).with_suffix(".md.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(Path(__file__).with_suffix(".md"))
+    save(Path(__file__).with_suffix(".md"), page)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,20 @@ compared. Writes ``rsvd.md`` beside itself. Takes about a minute. Needs scikit-l
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
 from sklearn.utils.extmath import randomized_svd as sklearn_svd
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 
 HERE = Path(__file__).parent
 SLACK = 1.01
@@ -72,12 +73,8 @@ def main() -> None:
                     passes[method] = count
                     if errors[method] <= SLACK:
                         break
-            seconds: dict[str, list[float]] = {method: [] for method in passes}
-            for _ in range(REPEATS):
-                for method, run in methods(rank).items():
-                    start = time.perf_counter()
-                    run(A, passes[method])
-                    seconds[method].append(time.perf_counter() - start)
+            calls = {method: partial(run, A, passes[method]) for method, run in methods(rank).items()}
+            seconds = alternating(calls, REPEATS, clock=time.perf_counter)
             median = {method: statistics.median(times) for method, times in seconds.items()}
             peer = median["scikit-learn randomized_svd"]
             for method in passes:
@@ -99,12 +96,9 @@ the best one, *ratio* the time of scikit-learn over that of the row: above 1 is 
 |---|---|---:|---|---:|---:|---:|---:|
 {table}
 
-{os.cpu_count()} cores ({platform.machine()}); optsci {optsci.__version__}, torch {torch.__version__}, scikit-learn
-{sklearn.__version__}, NumPy {np.__version__}, Python {platform.python_version()}.
+On {machine()}. Versions: {versions("torch", "scikit-learn", "numpy")}.
 """
-    part = HERE / "rsvd.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "rsvd.md")
+    save(HERE / "rsvd.md", page)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,22 @@ itself. Takes about a minute.
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
 from sklearn.covariance import graphical_lasso
 from threadpoolctl import threadpool_limits
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 
 HERE = Path(__file__).parent
 TARGET = 1e-4
@@ -98,17 +99,11 @@ def fastest(candidates: list[list[tuple[str, Solver]]], S: np.ndarray, weight: f
         for settings, solver in ordered:
             left = violation(S, weight, solver(S, weight))
             if left <= TARGET:
-                reached.append((min(seconds(solver, S, weight) for _ in range(2)), settings, solver, left))
+                seconds = alternating({settings: partial(solver, S, weight)}, 2, clock=time.perf_counter)[settings]
+                reached.append((min(seconds), settings, solver, left))
                 break
     _, settings, solver, left = min(reached, key=lambda entry: entry[0])
     return settings, solver, left
-
-
-def seconds(solver: Solver, S: np.ndarray, weight: float) -> float:
-    """Time of one run."""
-    start = time.perf_counter()
-    solver(S, weight)
-    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -119,10 +114,8 @@ def main() -> None:
         for p, weight in CASES:
             S = covariance(p)
             chosen = {name: fastest(candidates, S, weight) for name, candidates in CANDIDATES.items()}
-            spent: dict[str, list[float]] = {name: [] for name in chosen}
-            for _ in range(REPEATS):
-                for name, (_, solver, _) in chosen.items():
-                    spent[name].append(seconds(solver, S, weight))
+            calls = {name: partial(solver, S, weight) for name, (_, solver, _) in chosen.items()}
+            spent = alternating(calls, REPEATS, clock=time.perf_counter)
             median = {name: statistics.median(times) for name, times in spent.items()}
             cells = " | ".join(f"{1e3 * median[name]:.1f} | {left:.0e}" for name, (_, _, left) in chosen.items())
             rows.append(
@@ -144,12 +137,9 @@ time over that of `graphical_lasso`.
 |---:|---:|---:|---:|---:|---:|---:|---:|---|---:|
 {table}
 
-{os.cpu_count()} cores ({platform.machine()}); optsci {optsci.__version__}, torch {torch.__version__}, scikit-learn
-{sklearn.__version__}, NumPy {np.__version__}, Python {platform.python_version()}.
+On {machine()}. Versions: {versions("torch", "scikit-learn", "numpy")}.
 """
-    part = HERE / "sparse_inverse_covariance.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "sparse_inverse_covariance.md")
+    save(HERE / "sparse_inverse_covariance.md", page)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,20 @@ it).
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
-import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 from optsci.compress import (
     calibration,
     encode,
@@ -120,18 +121,22 @@ def prefill(path: Path, window: torch.Tensor) -> dict[str, float]:
     dense, narrow = load_model(path), load_model(path)
     for block in decoder_blocks(narrow):  # the last neurons go: the time depends on the shapes alone
         remove_units(block, family(narrow).mlp, torch.arange(uniform_width(dense, SPARSITY)))
-    times: dict[str, list[float]] = {"dense": [], "narrow": [], "dense_mlp": [], "narrow_mlp": []}
     hidden = torch.randn(1, window.shape[1], dense.config.hidden_size)
-    for repeat in range(10):
-        for label, model in (("dense", dense), ("narrow", narrow)):
-            begin = time.process_time()
-            model(window, use_cache=True, logits_to_keep=1)
-            middle = time.process_time()
-            for block in model.model.layers:
-                block.mlp(hidden)
-            if repeat:  # the first warms up
-                times[label].append(middle - begin)
-                times[f"{label}_mlp"].append(time.process_time() - middle)
+
+    def whole(model: Any) -> None:
+        model(window, use_cache=True, logits_to_keep=1)
+
+    def mlps(model: Any) -> None:
+        for block in model.model.layers:
+            block.mlp(hidden)
+
+    calls = {
+        "dense": partial(whole, dense),
+        "dense_mlp": partial(mlps, dense),
+        "narrow": partial(whole, narrow),
+        "narrow_mlp": partial(mlps, narrow),
+    }
+    times = alternating(calls, 9, warm=1)
     ratio = [d / n for d, n in zip(times["dense"], times["narrow"], strict=True)]
     ratio_mlp = [d / n for d, n in zip(times["dense_mlp"], times["narrow_mlp"], strict=True)]
     return {
@@ -188,13 +193,10 @@ fast as dense, the MLPs alone {timing["speedup_mlp"]:.3f} times; shapes are the 
 {width / before:.3f}: linear layers of the decoder do {100 * any_pruned["removed"]:.1f} % less work, attention and head
 as much as before. Processor seconds, median of 9 pairs of runs, dense and narrow in turn.
 
-Seconds: of the whole loop, forward passes included, on one of {os.cpu_count()} cores ({platform.machine()}).
-Versions: optsci {optsci.__version__}, torch {torch.__version__}, transformers {transformers.__version__}, Python
-{platform.python_version()}.
+Seconds: of the whole loop, forward passes included, on one of {machine()}.
+Versions: {versions("torch", "transformers")}.
 """
-    part = HERE / "structured.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "structured.md")
+    save(HERE / "structured.md", page)
 
 
 if __name__ == "__main__":

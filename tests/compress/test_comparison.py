@@ -132,7 +132,9 @@ def test_the_page_is_written_from_a_finished_run_alone(run, monkeypatch):
     source = Path(__file__).parents[2] / "docs" / "benchmarks" / "pruning.py"
     spec = importlib.util.spec_from_file_location("pruning", source)
     script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(source.parent)  # as for a script that runs
+        spec.loader.exec_module(script)
     here = path.parents[1]
     monkeypatch.setattr(script, "HERE", here)
     monkeypatch.setattr(script, "OUT", path.parent)
