@@ -10,13 +10,10 @@ tries everything out and keeps nothing, ``--page`` only writes the page. A run t
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import platform
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,18 +25,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.runs import content, keep, kept
 from optsci.compress.sample import moby_dick
 from optsci.optim import Adapprox, AdaptiveRank, columns
 
 HERE = Path(__file__).parent
 KEPT = HERE / "adapprox.json"
 TIMES = HERE / "adapprox_time.json"  # name: milliseconds of a training step
-SEEDS, RATES, LARGER = (0, 1, 2), (2.5e-4, 5e-4, 1e-3), (5e-3, 1e-2, 2e-2)
+SEEDS, RATES, LARGER = (0, 1, 2), (2.5e-4, 5e-4, 1e-3, 2e-3), (5e-3, 1e-2, 2e-2)
 STEPS, BATCH, LENGTH, WARMUP, DECAY = 300, 8, 128, 30, 0.1
 ADAMW = "AdamW"
 OURS = "Adapprox, k = 16"
-ONCE = RATES[1:2]  # what only explains another row runs at one rate
+ONCE = RATES[2:3]  # what only explains another row runs at one rate
 POINTS = 40  # of a curve
 
 
@@ -194,17 +193,6 @@ def tensors(state: Any) -> Iterator[Tensor]:
         yield from tensors(vars(state))
 
 
-def kept() -> list[Run]:
-    """The finished runs."""
-    return [Run(**entry) for entry in json.loads(KEPT.read_text())] if KEPT.exists() else []
-
-
-def keep(run: Run) -> None:
-    """Add an entry."""
-    text = json.dumps([asdict(one) for one in [*kept(), run]], indent=1)
-    write_whole(KEPT, lambda part: part.write_text(text))
-
-
 def main() -> None:
     """Run what is missing, as far as asked for, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -228,15 +216,15 @@ def main() -> None:
     for key in [] if asked.page else keys[part::parts]:
         if asked.smoke:
             print(train(*key, asked.device))
-        elif key not in {(run.optimizer, run.rate, run.seed, run.steps) for run in kept()}:
-            keep(train(*key, asked.device))
+        elif key not in {(run.optimizer, run.rate, run.seed, run.steps) for run in kept(KEPT, Run)}:
+            keep(KEPT, train(*key, asked.device))
     if not asked.smoke:
         write_page(asked.steps)
 
 
 def write_page(steps: int) -> None:
     """The tables and the figure, from the kept runs."""
-    runs = [run for run in kept() if run.steps == steps]
+    runs = [run for run in kept(KEPT, Run) if run.steps == steps]
     if not runs:
         return
     grids = {
@@ -244,7 +232,7 @@ def write_page(steps: int) -> None:
         for name, case in OPTIMIZERS.items()
     }
     best = {name: min(grid.values(), key=median_loss) for name, grid in grids.items() if any(grid.values())}
-    base, milliseconds = median_loss(best[ADAMW]), json.loads(TIMES.read_text()) if TIMES.exists() else {}
+    base, milliseconds = median_loss(best[ADAMW]), content(TIMES, {})
     lines = "\n".join(
         f"| {name} | {some[0].rate:g} | {median_loss(some):.4f} | {min(run.loss for run in some):.4f} to "
         f"{max(run.loss for run in some):.4f} | {median_loss(some) / base - 1:+.2%} | "
@@ -265,7 +253,7 @@ A LLaMA model with {runs[0].parameters / 1e6:.1f} million parameters over the by
 for {steps} steps of {BATCH} windows of {LENGTH} bytes; products in bfloat16 (autocast), weights, gradients and states
 in single precision; weight decay {DECAY}, gradients clipped to norm 1, {WARMUP} steps of warm-up, then a cosine down to
 a tenth. *Test loss* is the mean over windows that were not trained on, in nats per byte, the median over the seeds (of
-weights and of the order of the text), at the best of three learning rates; *state* is a share of Adam's.
+weights and of the order of the text), at the best of the learning rates below; *state* is a share of Adam's.
 
 {verdict(best)}
 
@@ -289,10 +277,9 @@ All learning rates, medians over the seeds:
 |---|---|---|---|
 {searches}
 
-{runs[0].device}, {platform.machine()}; optsci {optsci.__version__}, torch {torch.__version__}, pytorch_optimizer
-{version("pytorch_optimizer")}, Python {platform.python_version()}.
+On {runs[0].device}, {machine()}. Versions: {versions("torch", "transformers", "pytorch_optimizer")}.
 """
-    write_whole(HERE / "adapprox.md", lambda part: part.write_text(page, encoding="utf-8"))
+    save(HERE / "adapprox.md", page)
     print(page)
 
 
@@ -331,15 +318,10 @@ def draw(best: dict[str, list[Run]], milliseconds: dict[str, float], steps: int)
     by_steps.legend(frameon=False)
     for axes in (by_steps, by_time):
         axes.spines[["top", "right"]].set_visible(False)
-    write_whole(HERE / "adapprox.png", lambda part: figure.savefig(part, dpi=150, format="png"))
+    part = HERE / "adapprox.png.part"
+    figure.savefig(part, dpi=150, format="png")
+    part.replace(HERE / "adapprox.png")
     plt.close(figure)
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """A file that is never half written."""
-    part = path.with_suffix(path.suffix + ".part")
-    write(part)
-    part.replace(path)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,17 @@ Writes ``adapprox_step.md`` beside itself. Takes about a minute; run it on a qui
 from __future__ import annotations
 
 import os
-import platform
 import random
-import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from statistics import mean, median
 
 import torch
 
-import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.timing import alternating
 from optsci.optim import Adapprox, columns
 
 HERE = Path(__file__).parent
@@ -34,6 +35,17 @@ METHODS: dict[str, Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]] 
 }
 
 
+def stepping(optimizer: torch.optim.Optimizer, gradients: list[torch.Tensor]) -> Callable[[], None]:
+    """Steps with one gradient after the other."""
+    turns = cycle(gradients)
+
+    def step() -> None:
+        optimizer.param_groups[0]["params"][0].grad = next(turns)
+        optimizer.step()
+
+    return step
+
+
 def main() -> None:
     """Measure and write the page."""
     torch.set_num_threads(1)
@@ -42,16 +54,8 @@ def main() -> None:
     gradients = [size * torch.randn(ROWS, COLUMNS, generator=generator) for _ in range(4)]
     start = 0.02 * torch.randn(ROWS, COLUMNS, generator=generator)
     optimizers = {name: make([torch.nn.Parameter(start.clone())]) for name, make in METHODS.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in optimizers}
-    for i in range(ROUNDS + 3):
-        for name in random.Random(i).sample(list(optimizers), len(optimizers)):  # what ran before left the cache
-            optimizer = optimizers[name]
-            optimizer.param_groups[0]["params"][0].grad = gradients[i % len(gradients)]
-            begin = time.process_time()
-            optimizer.step()
-            passed = time.process_time() - begin
-            if i >= 3:
-                seconds[name].append(passed)
+    calls = {name: stepping(optimizer, gradients) for name, optimizer in optimizers.items()}
+    seconds = alternating(calls, ROUNDS, warm=3, generator=random.Random(0))  # what ran before left the cache
     medians = {name: median(times) for name, times in seconds.items()}
     refresh = medians[EVERY]
     state = {name: sum(x.numel() for x in next(iter(o.state.values())).values()) for name, o in optimizers.items()}
@@ -75,14 +79,11 @@ fast as the iteration.
 |---|---:|---:|---:|---:|
 {rows}
 
-Load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores ({platform.machine()}); spread of k = 16 from
+Load of the machine: {os.getloadavg()[0]:.1f} on {machine()}; spread of k = 16 from
 {1e3 * min(seconds["Adapprox, k = 16"]):.1f} to {1e3 * max(seconds["Adapprox, k = 16"]):.1f} ms, mean
-{1e3 * mean(seconds["Adapprox, k = 16"]):.1f}. Versions: optsci {optsci.__version__}, torch {torch.__version__}, Python
-{platform.python_version()}.
+{1e3 * mean(seconds["Adapprox, k = 16"]):.1f}. Versions: {versions("torch")}.
 """
-    part = HERE / "adapprox_step.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "adapprox_step.md")
+    save(HERE / "adapprox_step.md", page)
     print(page)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import time
 from statistics import median
@@ -30,11 +29,11 @@ from adapprox import (
     train_step,
     windows,
     write_page,
-    write_whole,
 )
 from tqdm import tqdm
 
-import optsci
+from common.files import save
+from common.machine import machine, versions
 
 BATCHES = ((BATCH, LENGTH), (8, 512), (16, 512))  # windows, and their length
 NAMES = [name for name in OPTIMIZERS if name != "Adapprox, dense V"]
@@ -94,8 +93,8 @@ def main() -> None:
     if asked.smoke:
         return
     milliseconds = {name: 1e3 * whole for name, (whole, _) in measured[BATCHES[0]].items()}
-    write_whole(TIMES, lambda part: part.write_text(json.dumps(milliseconds, indent=1)))
-    write_whole(HERE / "adapprox_time.md", lambda part: part.write_text(page, encoding="utf-8"))
+    save(TIMES, json.dumps(milliseconds, indent=1) + "\n")
+    save(HERE / "adapprox_time.md", page)
     write_page(STEPS)
 
 
@@ -134,8 +133,7 @@ Of those in `optimizer.step()`:
 |---|{"---:|" * len(BATCHES)}
 {inside}
 
-{device}, {platform.machine()}; load at the beginning {load:.1f}; optsci {optsci.__version__}, torch
-{torch.__version__}, Python {platform.python_version()}.
+On {device}, {machine()}; load at the beginning {load:.1f}. Versions: {versions("torch", "pytorch_optimizer")}.
 """
 
 
