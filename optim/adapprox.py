@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +27,7 @@ from torch.optim import Optimizer
 
 from .memory import Factored, columns_of, saves_memory
 from .rank_growth import AdaptiveRank
+from .requirements import require_functions, require_group, require_parameter, require_settings
 from .second_moment import Truncate, svd
 from .sharded import (
     first_row,
@@ -56,13 +56,15 @@ class Adapprox(Optimizer):
 
     Args:
         params: parameters, named parameters or groups, as for every optimizer of PyTorch.
-        lr: learning rate, a number or a 0-d tensor.
+        lr: learning rate, a number or a tensor of one entry.
         betas: decays of the first and of the second moment; with a first 0 there is no first moment, and no memory
             for it.
         eps: constant of the denominator.
-        weight_decay: decoupled: the weights shrink by ``lr * weight_decay`` a step.
-        rank: columns k of the factors, or a share below 1 of the smaller dimension; the paper's largest is 0.25.
-        adapt: find the rank by the error, up to ``rank``.
+        weight_decay: decoupled: the weights shrink by ``lr * weight_decay`` a step.  The default is 0.1, from memory
+            of the paper; that of ``torch.optim.AdamW`` is 0.01.
+        rank: columns k of the factors, or a share below 1 of the smaller dimension; the paper's largest is 0.25.  With
+            so many that the factors of a matrix save no memory, see ``factored``, its second moment is dense.
+        adapt: find the rank by the error, up to ``rank``; ignored for what has a dense second moment.
         clip: largest root mean square of the update of a tensor, before averaging; ``math.inf`` for none.
         guidance: where given, steps are multiplied by 1 / (1 - cos) of the angle between update and average, a number
             between 1/2 and this one.  A formula from memory, not to be taken for the paper's.
@@ -73,7 +75,8 @@ class Adapprox(Optimizer):
             :func:`~optsci.optim.second_moment.columns` as in the paper.
         denominator: :func:`~optsci.optim.update.dense` or :func:`~optsci.optim.update.low_rank`.
         factored: (m, n, k) -> whether such a matrix is factored.
-        stochastic_rounding: of bfloat16 parameters; small steps then count in the mean.
+        stochastic_rounding: of bfloat16 parameters; small steps then count in the mean.  Those of single and double
+            precision are as without it, those of float16 are refused.
         maximize: climb.
         capturable: only False, see the error.
         differentiable: only False, see the error.
@@ -83,6 +86,7 @@ class Adapprox(Optimizer):
 
     Raises:
         ValueError: an argument is out of range, or a parameter is complex or sharded otherwise than by rows.
+        TypeError: ``adapt`` is no ``AdaptiveRank``, or one of ``truncate``, ``denominator``, ``factored`` no function.
         RuntimeError: in ``step``, for a sparse gradient, or while a CUDA graph is captured.
 
     Example:
@@ -126,6 +130,9 @@ class Adapprox(Optimizer):
                 "capturable must be False: whether factors are refreshed depends on the step, "
                 "and a captured CUDA graph would do the same in every step"
             )
+        if adapt is not None and not isinstance(adapt, AdaptiveRank):
+            raise TypeError(f"adapt must be None or an AdaptiveRank, as in AdaptiveRank(tol=0.1), got {adapt!r}")
+        require_functions(truncate=truncate, denominator=denominator, factored=factored)
         self._rule = Rule(adapt, truncate, denominator)
         self._factored = factored
         defaults = {
@@ -142,21 +149,31 @@ class Adapprox(Optimizer):
             "stochastic_rounding": stochastic_rounding,
             "maximize": maximize,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, require_settings(defaults))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with settings of their own, checked first."""
-        _require_settings({**self.defaults, **param_group})
-        before = len(self.param_groups)
+        """Add parameters with settings of their own; where they are refused, the optimizer is as it was.
+
+        Args:
+            param_group: a dictionary with the parameters as ``params``, and any settings; it becomes the group.
+
+        Raises:
+            TypeError: it is no dictionary.
+            ValueError: a setting is out of range, misspelt, or one that may not differ by group, or a parameter is
+                complex or sharded otherwise than by rows.
+        """
+        require_group(param_group, self.defaults)
+        settings = require_settings({**self.defaults, **param_group})
         super().add_param_group(param_group)
-        for p in self.param_groups[before]["params"]:
-            if p.is_complex():
-                self.param_groups.pop()
-                raise ValueError(
-                    f"a parameter of shape {tuple(p.shape)} is complex ({p.dtype}): give torch.view_as_real of it"
-                )
-            if is_sharded(p):
-                require_rows(p)
+        param_group.update(settings)
+        try:
+            for p in param_group["params"]:
+                require_parameter(p, stochastic_rounding=settings["stochastic_rounding"])
+                if is_sharded(p):
+                    require_rows(p)
+        except ValueError:
+            self.param_groups.pop()
+            raise
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -240,6 +257,14 @@ class Adapprox(Optimizer):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def __repr__(self) -> str:
+        of_all = {"adapt": self._rule.adapt, "truncate": self._rule.truncate, "denominator": self._rule.denominator}
+        lines = [
+            f"    {name}: {getattr(value, '__name__', value)}\n"
+            for name, value in sorted({**of_all, "factored": self._factored}.items())
+        ]
+        return super().__repr__().removesuffix(")") + "All groups\n" + "".join(lines) + ")"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_rule": self._rule, "_factored": self._factored}
@@ -353,26 +378,3 @@ def _keep(state: dict[str, Any], name: str, new: Tensor) -> None:
 def _settings(group: dict[str, Any]) -> Settings:
     b1, b2 = group["betas"]
     return Settings(b1=b1, b2=b2, **{name: group[name] for name in Settings._fields if name not in ("b1", "b2")})
-
-
-def _require_settings(group: dict[str, Any]) -> None:
-    lr, betas, rank, guidance = group["lr"], group["betas"], group["rank"], group["guidance"]
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(f"lr must be one number, got a tensor of shape {tuple(lr.shape)}")
-    if not isinstance(lr, Tensor) and not 0 <= lr < math.inf:
-        raise ValueError(f"lr must be finite and at least 0, got {lr!r}")
-    if not (len(betas) == 2 and all(0 <= b < 1 for b in betas)):
-        raise ValueError(f"betas must be two numbers from 0 up to but not including 1, got {betas!r}")
-    for name in ("eps", "weight_decay"):
-        if not 0 <= group[name] < math.inf:
-            raise ValueError(f"{name} must be finite and at least 0, got {group[name]!r}")
-    if not group["clip"] > 0:
-        raise ValueError(f"clip must be positive, or math.inf for none, got {group['clip']!r}")
-    whole = isinstance(rank, Integral)
-    if not (rank >= 1 if whole else 0 < rank < 1):
-        raise ValueError(f"rank must be a whole number, at least 1, or a share between 0 and 1, got {rank!r}")
-    if guidance is not None and not (guidance >= 1 and betas[0] > 0):
-        raise ValueError(f"guidance must be at least 1, and needs a first moment, got {guidance!r} with betas {betas}")
-    for name, least in (("oversample", 0), ("sweeps", 1), ("refresh_every", 1)):
-        if not isinstance(group[name], Integral) or group[name] < least:
-            raise ValueError(f"{name} must be a whole number, at least {least}, got {group[name]!r}")

@@ -16,6 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
+from .requirements import require_flag, require_functions, require_rank
+
 Factored = Callable[[int, int, int], bool]
 
 
@@ -60,36 +62,65 @@ def columns_of(shape: Iterable[int], rank: float, factored: Factored = saves_mem
 
 
 def state_numbers(
-    parameters: Iterable[Tensor], rank: float, *, first_moment: bool = True, factored: Factored = saves_memory
+    parameters: Iterable[Any], rank: float, *, first_moment: bool = True, factored: Factored = saves_memory
 ) -> int:
     """Numbers that ``Adapprox`` keeps for these parameters, those of a rank or a step left out.
 
     Args:
-        parameters: shapes are all that is looked at; a tied one counts once.
+        parameters: tensors, or pairs of a name and a tensor; shapes are all that is looked at, and a tied one counts
+            once.
         rank: see ``columns_of``.
         first_moment: whether there is one.
         factored: see ``columns_of``.
+
+    Raises:
+        ValueError: the rank is out of range.
+        TypeError: something is no tensor, or ``factored`` no function.
 
     Example:
         >>> import torch
         >>> state_numbers(torch.nn.Linear(768, 3072, device="meta").parameters(), 16, first_moment=False)
         64512
     """
+    rank = require_rank(rank)
+    require_flag(first_moment, "first_moment")
+    require_functions(factored=factored)
     total = 0
-    for shape in {id(p): tuple(p.shape) for p in list(parameters)}.values():
-        (m, n), k = matrix_shape(shape), columns_of(shape, rank, factored)
+    for p in _different(parameters):
+        (m, n), k = matrix_shape(p.shape), columns_of(p.shape, rank, factored)
         total += first_moment * m * n + (k * (m + n) if k else m * n)
     return total
 
 
-def saving(parameters: Iterable[Any], rank: float, *, first_moment: bool = True) -> float:
-    """The share of Adam's state that ``Adapprox`` does without; arguments as for ``state_numbers``.
+def saving(
+    parameters: Iterable[Any], rank: float, *, first_moment: bool = True, factored: Factored = saves_memory
+) -> float:
+    """The share of Adam's state that ``Adapprox`` does without; arguments and errors as for ``state_numbers``.
+
+    Raises:
+        ValueError: there are no parameters, or only empty ones.
 
     Example:
         >>> import torch
         >>> f"{saving(torch.nn.Linear(768, 3072, device='meta').parameters(), 16):.2%}"
         '48.63%'
     """
-    parameters = list(parameters)
-    whole = sum({id(p): p.numel() for p in parameters}.values())
-    return 1 - state_numbers(parameters, rank, first_moment=first_moment) / (2 * whole)
+    different = _different(parameters)
+    kept = state_numbers(different, rank, first_moment=first_moment, factored=factored)
+    whole = sum(p.numel() for p in different)
+    if whole == 0:
+        raise ValueError(f"parameters must have at least one number, got {len(different)} tensors with none")
+    return 1 - kept / (2 * whole)
+
+
+def _different(parameters: Any) -> list[Tensor]:
+    """Every tensor once."""
+    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+        raise TypeError(f"parameters must be tensors, as model.parameters() gives, got {type(parameters).__name__}")
+    tensors = {}
+    for item in parameters:
+        p = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        if not isinstance(p, Tensor):
+            raise TypeError(f"parameters must be tensors, or pairs of a name and a tensor, got {item!r} among them")
+        tensors[id(p)] = p
+    return list(tensors.values())

@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 from torch import Tensor
 
+from .requirements import require_flag, require_functions, require_whole
 from .second_moment import Total, Truncate, alone, relative_error, subspace
 
 
@@ -66,12 +68,19 @@ class AdaptiveRank:
     keep_width: bool = True
 
     def __post_init__(self) -> None:
-        if not self.tol >= 0:
-            raise ValueError(f"tol must be at least 0, got {self.tol!r}")
-        for name in ("start", "every"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+        if not isinstance(self.tol, Real) or isinstance(self.tol, bool) or not self.tol >= 0:
+            raise ValueError(f"tol must be a number, at least 0, got {self.tol!r}")
+        require_whole(self.start, "start")
+        require_whole(self.every, "every")
+        require_functions(growth=self.growth)
+        require_flag(self.keep_width, "keep_width")
+
+    def __repr__(self) -> str:
+        growth = getattr(self.growth, "__name__", self.growth)
+        return (
+            f"AdaptiveRank(tol={self.tol}, start={self.start}, every={self.every}, "
+            f"growth={growth}, keep_width={self.keep_width})"
+        )
 
 
 def adaptive_subspace(
@@ -108,7 +117,7 @@ def adaptive_subspace(
         >>> Q.shape[-1], error < 1e-3
         (2, True)
     """
-    rank = min(rule.start, limit)
+    rank = min(int(rule.start), limit)
     while True:
         X = start(rank + oversample)
         Q, U = truncate(*subspace(A, X, sweeps=sweeps, total=total), rank)
