@@ -3,7 +3,7 @@
 if __name__ != "optsci.optim":
     raise ImportError(f"this folder is the package optsci.optim; `import {__name__}` would make a second copy")
 
-from .adapprox import Adapprox
+from .adapprox import Adapprox, as_published
 from .backward import step_in_backward
 from .memory import saves_memory, saving, state_numbers
 from .rank_growth import AdaptiveRank, doubling, sigmoid_growth
@@ -13,6 +13,7 @@ from .update import dense, low_rank
 __all__ = [
     "Adapprox",
     "AdaptiveRank",
+    "as_published",
     "columns",
     "dense",
     "doubling",

@@ -1,7 +1,6 @@
 r"""Adapprox: Adam whose second moment is kept in low rank.
 
-.. math:: W_t = (1 - \eta\lambda)\, W_{t-1} - \eta M_t, \qquad
-          M_t = \beta_1 M_{t-1} + (1 - \beta_1) \operatorname{clip}\Bigl(\frac{G_t}{\sqrt{V_t} + \epsilon}\Bigr), \quad
+.. math:: W_t = (1 - \eta\lambda)\, W_{t-1} - \eta\, \frac{\hat M_t}{\sqrt{\hat V_t} + \epsilon}, \qquad
           V_t = \beta_2 Q U^\top + (1 - \beta_2)\, G_t \circ G_t
 
 Of V only the factors Q (m, k) and U (n, k) are kept from one step to the next.  :mod:`optsci.optim.update` is the step
@@ -10,8 +9,10 @@ itself, without an optimizer, and says what is the paper's, inferred and ours; h
 Source: Zhao, Li, Gu, Zheng, Koelker, Wang and Yuan, Adapprox: Adaptive Approximation in Adam Optimization via
 Randomized Low-Rank Matrices, arXiv 2403.14958, known to us by its abstract, its reviews and summaries.
 
-Departures: by default the rank is fixed, and factors are pursued by one pass a step, computed afresh every hundred; the
-paper computes them afresh in every step and adapts the rank (``adapt=AdaptiveRank(), refresh_every=1``, near that).
+Departures: by default the first moment is that of gradients, moments are corrected for their bias, and updates are not
+clipped, as in AdamW; the rank is fixed, and factors are pursued by one pass a step, computed afresh every hundred.  The
+paper averages clipped updates, without a correction, computes factors afresh in every step and adapts the rank:
+``as_published``.  Trained in both ways, ours ends where AdamW does (``docs/benchmarks/adapprox.py``).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch.optim import Optimizer
 from .memory import Factored, columns_of, saves_memory
 from .rank_growth import AdaptiveRank
 from .requirements import require_functions, require_group, require_parameter, require_settings
-from .second_moment import Truncate, svd
+from .second_moment import Truncate, columns, svd
 from .sharded import (
     first_row,
     gradient_part,
@@ -65,9 +66,12 @@ class Adapprox(Optimizer):
         rank: columns k of the factors, or a share below 1 of the smaller dimension; the paper's largest is 0.25.  With
             so many that the factors of a matrix save no memory, see ``factored``, its second moment is dense.
         adapt: find the rank by the error, up to ``rank``; ignored for what has a dense second moment.
-        clip: largest root mean square of the update of a tensor, before averaging; ``math.inf`` for none.
+        clip: largest root mean square of the update of a tensor; ``math.inf`` for none.
+        average_updates: the first moment is that of clipped updates, as published, and not of gradients, as Adam's.
+        bias_correction: of both moments, as Adam has it, and as is not published.
         guidance: where given, steps are multiplied by 1 / (1 - cos) of the angle between update and average, a number
-            between 1/2 and this one.  A formula from memory, not to be taken for the paper's.
+            between 1/2 and this one; with ``average_updates`` only.  A formula from memory, not to be taken for the
+            paper's.
         oversample: columns of a fresh sketch beyond the rank.
         sweeps: of a fresh sketch.
         refresh_every: steps from one fresh sketch to the next.
@@ -108,7 +112,9 @@ class Adapprox(Optimizer):
         *,
         rank: float = 16,
         adapt: AdaptiveRank | None = None,
-        clip: float = 1.0,
+        clip: float = math.inf,
+        average_updates: bool = False,
+        bias_correction: bool = True,
         guidance: float | None = None,
         oversample: int = 5,
         sweeps: int = 5,
@@ -142,6 +148,8 @@ class Adapprox(Optimizer):
             "weight_decay": weight_decay,
             "rank": rank,
             "clip": clip,
+            "average_updates": average_updates,
+            "bias_correction": bias_correction,
             "guidance": guidance,
             "oversample": oversample,
             "sweeps": sweeps,
@@ -328,6 +336,28 @@ class Adapprox(Optimizer):
             if matrix.data_ptr() != weight.data_ptr():
                 weight.copy_(matrix.view(weight.shape))
         torch.autograd.graph.increment_version(list(batch.parameters))  # the kernels write behind PyTorch's back
+
+
+def as_published() -> dict[str, Any]:
+    """The settings of the paper, as far as they are known: ``Adapprox(parameters, lr, **as_published())``.
+
+    The step is that of a public summary; that ranks go up to a quarter of the smaller dimension is inferred from the
+    memory that is published; how the rank is searched, and the clip, are from memory.
+
+    Example:
+        >>> optimizer = Adapprox(torch.nn.Linear(64, 64).parameters(), lr=1e-3, **as_published())
+        >>> optimizer.defaults["rank"]
+        0.25
+    """
+    return {
+        "rank": 0.25,
+        "adapt": AdaptiveRank(),
+        "clip": 1.0,
+        "average_updates": True,
+        "bias_correction": False,
+        "refresh_every": 1,
+        "truncate": columns,
+    }
 
 
 class _Batch(NamedTuple):

@@ -35,6 +35,8 @@ def require_settings(group: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"guidance must be at least 1, and needs a first moment, got {guidance!r} with betas {betas}"
             )
+        if not group["average_updates"]:
+            raise ValueError(f"guidance must come with average_updates=True, whose average it needs, got {guidance!r}")
         guidance = float(guidance)
     clip = group["clip"]
     if not (_is(clip, Real) and clip > 0):
@@ -46,6 +48,8 @@ def require_settings(group: Mapping[str, Any]) -> dict[str, Any]:
         "weight_decay": require_finite(group["weight_decay"], "weight_decay"),
         "rank": require_rank(group["rank"]),
         "clip": float(clip),
+        "average_updates": require_flag(group["average_updates"], "average_updates"),
+        "bias_correction": require_flag(group["bias_correction"], "bias_correction"),
         "guidance": guidance,
         "oversample": require_whole(group["oversample"], "oversample", least=0),
         "sweeps": require_whole(group["sweeps"], "sweeps"),

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,20 +19,41 @@ TILE = 1 << 16  # entries, of which a thread takes some tens of microseconds
 TILES = 16  # at most
 
 
+class Numbers(NamedTuple):
+    """What a pass is told, see ``_kernels.tracking.pass_over``; what only concerns M or W may be 0 without them."""
+
+    fresh: float
+    eps: float
+    decay: float = 0.0
+    new: float = 0.0
+    guard: float = 0.0
+    keep: float = 0.0
+    rate: float = 0.0
+
+
 def pass_in_tiles(
-    G: Tensor, Q: Tensor, past: Tensor, X: Tensor, fresh: float, eps: float, P: Tensor, Y: Tensor
+    G: Tensor,
+    M: Tensor | None,
+    W: Tensor | None,
+    Q: Tensor,
+    past: Tensor,
+    X: Tensor,
+    P: Tensor | None,
+    Y: Tensor,
+    numbers: Numbers,
 ) -> tuple[Tensor, Tensor]:
     """``_kernels.tracking.pass_over`` for all rows.
 
     Args:
-        G: (m, n).
+        G: (m, n), in memory row after row, as M, W and P.
+        M: average of the gradients, or None.
+        W: weights, or None.
         Q: (m, k), and so is Y, written.
         past: (k', n) with k' as ``padded`` makes it, and so is X.
         X: directions.
-        fresh: weight of the squares of G.
-        eps: constant of the denominator.
-        P: (m, n), written.
+        P: written; None where there are weights.
         Y: V X', written.
+        numbers: see there.
 
     Returns:
         Y'V, (k', n), and the sum of the squares of P, 0-d in double precision.
@@ -40,12 +62,14 @@ def pass_in_tiles(
 
     tiles = row_tiles(len(G), G.shape[1], accumulated=len(past))
     products, squares = past.new_zeros(len(tiles), *past.shape), torch.zeros(len(tiles), dtype=torch.float64)
-    g, q, u, x, p, y, sums, parts = (a.numpy() for a in (G, Q, past, X, P, Y, products, squares))
-    a, b = g.dtype.type(fresh), g.dtype.type(eps)
+    none = G[:0]
+    g, m, w, p = (none.numpy() if a is None else a.numpy() for a in (G, M, W, P))
+    q, u, x, y, sums, parts = (a.numpy() for a in (Q, past, X, Y, products, squares))
+    values = [g.dtype.type(number) for number in numbers]
 
     def work(i: int) -> None:
-        rows = tiles[i]
-        parts[i] = pass_over(g[rows], q[rows], u, x, a, b, p[rows], y[rows], sums[i])
+        r = tiles[i]
+        parts[i] = pass_over(g[r], m[r], w[r], q[r], u, x, p[r], y[r], sums[i], *values)
 
     in_turn(work, len(tiles))
     return products[0] if len(tiles) == 1 else products.sum(0), squares.sum()

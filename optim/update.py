@@ -3,15 +3,25 @@ r"""One step of Adapprox on a batch of matrices: tensors in, tensors out, no opt
 .. math::
 
    V_t &= \beta_2 \max(Q_{t-1} U_{t-1}^\top, 0) + (1 - \beta_2)\, G_t \circ G_t, \qquad Q_t U_t^\top \approx V_t \\
-   P_t &= s_t\, G_t / (\sqrt{V_t} + \epsilon), \qquad s_t = 1 / \max(1, \operatorname{RMS}(P)/d) \\
-   M_t &= \beta_1 M_{t-1} + (1 - \beta_1) P_t, \qquad
-   W_t = (1 - \eta\lambda) W_{t-1} - \eta\, \theta_t M_t
+   M_t &= \beta_1 M_{t-1} + (1 - \beta_1) G_t, \qquad
+   \hat M_t = M_t / (1 - \beta_1^t), \quad \hat V_t = V_t / (1 - \beta_2^t) \\
+   W_t &= (1 - \eta\lambda) W_{t-1} - \eta\, s_t\, \hat M_t / (\sqrt{\hat V_t} + \epsilon),
+   \qquad s_t = 1 / \max(1, \operatorname{RMS}/d)
 
-There is no correction of a bias: in the first steps, when V is small, the clip keeps the size of P.
+Where factors stand for the past, V counts as at least :math:`(1 - \beta_2) \hat M_t^2`, so that no entry of an update
+exceeds :math:`1 / \sqrt{1 - \beta_2}`.  An exact V is that large by itself, if :math:`\beta_1 \le \beta_2`: the square
+of an average is at most the average of squares.
+
+The published step is another one, with ``average_updates`` and without ``bias_correction``:
+
+.. math::
+
+   P_t = s_t\, G_t / (\sqrt{V_t} + \epsilon), \qquad M_t = \beta_1 M_{t-1} + (1 - \beta_1) P_t, \qquad
+   W_t = (1 - \eta\lambda) W_{t-1} - \eta\, \theta_t M_t
 
 Source: Zhao et al., Adapprox, arXiv 2403.14958, by a summary of its equations.  Inferred from a review: the denominator
 is the dense V of this step (``dense``), not what its factors give (``low_rank``).  From memory, weakly: the guidance
-:math:`\theta`.  Ours: everything about how V is passed over.
+:math:`\theta`.  Ours: how V is passed over, the bound by M, and Adam's order of average and quotient.
 
 Between refreshes a step makes one pass over V.  On a processor that is one matrix after the other and a few rows of V
 at a time, which are formed, used for the update and for the products of the factors, and forgotten (``tiles``);
@@ -20,6 +30,7 @@ elsewhere matrices of one shape are stacked, and V is formed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -43,7 +54,7 @@ from .second_moment import (
     subspace,
     svd,
 )
-from .tiles import in_turn, padded, pass_in_tiles, row_tiles
+from .tiles import Numbers, in_turn, padded, pass_in_tiles, row_tiles
 
 Denominator = Callable[[Tensor, Tensor, Tensor], Tensor]
 ROUNDING = 1 << 30  # the random numbers of rounding are not those of the factors
@@ -89,12 +100,41 @@ class Settings(NamedTuple):
     eps: float
     weight_decay: float
     clip: float
+    average_updates: bool
+    bias_correction: bool
     guidance: float | None
     oversample: int
     sweeps: int
     refresh_every: int
     maximize: bool
     stochastic_rounding: bool
+
+
+class Scales(NamedTuple):
+    """What the settings come to in one step."""
+
+    fresh: float  # weight of the squares of the gradient
+    new: float  # weight of the gradient in its average, negative to climb
+    guard: float  # share of the squares of that average which V has at least
+    eps: float  # beside the root of V as it is kept, without a correction
+    size: float  # of the quotient, for it to be the update
+    rate: float  # of the average of updates
+
+
+def scales_of(settings: Settings, step: int) -> Scales:
+    """The corrections of bias, and where they go."""
+    corrects = settings.bias_correction
+    first, second = (1 - b**step if corrects else 1.0 for b in (settings.b1, settings.b2))
+    of_updates = settings.average_updates or settings.b1 == 0
+    new = 1 - settings.b1
+    return Scales(
+        1 - settings.b2,
+        -new if settings.maximize else new,
+        (1 - settings.b2) / first**2,
+        settings.eps * math.sqrt(second),
+        math.sqrt(second) / (1.0 if of_updates else first),
+        1 / first if of_updates else 1.0,
+    )
 
 
 class Where(NamedTuple):
@@ -142,16 +182,21 @@ def update_matrices(
     """
     if due is Due.PASS and needs_no_stack(Q, rule):
         return *_one_by_one(W, G, M, Q, U, _start(U, rank, rule, where), settings, where), rank
+    scales, averages = scales_of(settings, where.step), None if settings.average_updates else M
     grads = stacked(G).to(Q.dtype)
     V = second_moment(Q, U, grads, settings.b2)
     if due is Due.PASS:
         Q, U = one_pass(V, _start(U, rank, rule, where), where.total)
     else:
         Q, U, rank = _fresh(V, width, rank, settings, rule, where, due)
-    below = rule.denominator(V, Q, U).sqrt_().add_(settings.eps)
-    P = torch.div(grads, below, out=below)
+    below, top = rule.denominator(V, Q, U), grads
+    if averages is not None:
+        top = _averaged(averages, grads, settings, scales)
+        torch.maximum(below, top.square().mul_(scales.guard), out=below)
+    below.sqrt_().add_(scales.eps)
+    P = torch.div(top, below, out=below)
     (sizes,) = where.total(squares(P))
-    _descend(W, M, P, sizes, settings, where)
+    _descend(W, M if averages is None else None, P, sizes, settings, where, averaged=averages is not None)
     return Q, U, rank
 
 
@@ -178,13 +223,30 @@ def update_dense(
         settings: see there.
         where: which tensors.
     """
+    scales, averages = scales_of(settings, where.step), None if settings.average_updates else M
     grads, moments = stacked(G).to(V[0].dtype), stacked(V)
+    top = grads if averages is None else _averaged(averages, grads, settings, scales)
     moments.mul_(settings.b2)
     P, sizes = torch.empty_like(moments), moments.new_zeros(len(moments), dtype=torch.float64)
-    _moment_and_update(moments, grads, settings, P, sizes)
+    if _fits_kernels(moments, grads, top, P):
+        from ._kernels.passes import moment_and_update
+
+        v, g, t, p, totals = (x.numpy() for x in (moments, grads, top, P, sizes))
+        moment_and_update(v, g, t, v.dtype.type(scales.fresh), v.dtype.type(scales.eps), p, totals)
+    else:
+        moments.addcmul_(grads, grads, value=scales.fresh)
+        torch.div(top, torch.sqrt(moments, out=P).add_(scales.eps), out=P)
+        sizes.add_(squares(P))
     _write(V, moments)
     (sizes,) = where.total(sizes)
-    _descend(W, M, P, sizes, settings, where)
+    _descend(W, M if averages is None else None, P, sizes, settings, where, averaged=averages is not None)
+
+
+def _averaged(M: Sequence[Tensor], grads: Tensor, settings: Settings, scales: Scales) -> Tensor:
+    """The averages of gradients, updated, as a stack."""
+    averages = stacked(M).mul_(settings.b1).add_(grads, alpha=scales.new)
+    _write(M, averages)
+    return averages
 
 
 def _start(U: Tensor, rank: Tensor, rule: Rule, where: Where) -> Tensor:
@@ -231,38 +293,35 @@ def _one_by_one(
     where: Where,
 ) -> tuple[Tensor, Tensor]:
     """The factors after a pass from the directions X; what is small is done for all matrices together."""
-    k = Q.shape[-1]
-    past, X, Q = padded(settings.b2 * U), padded(X), Q.contiguous()
-    Y, products, P = torch.empty_like(Q), torch.empty_like(past), Q.new_empty(G[0].shape)
-    moved = torch.zeros(len(G), dtype=torch.bool)
+    scales, averages = scales_of(settings, where.step), None if settings.average_updates else M
+    k, averaged = Q.shape[-1], averages is not None
+    past, start, Q = padded(settings.b2 * U), padded(X), Q.contiguous()
+    # Without a clip the size of the whole update need not be known before the weights move.
+    at_once = settings.clip == math.inf and (M is None or averaged) and _fits_kernels(Q.new_empty(G[0].shape), *W)
+    numbers = Numbers(scales.fresh, scales.eps, settings.b1, scales.new, scales.guard)
+    if at_once:
+        keep, rate = 1 - float(settings.lr) * settings.weight_decay, float(settings.lr) * scales.size
+        numbers = numbers._replace(keep=keep, rate=-rate if settings.maximize and not averaged else rate)
+    Y, products, P = torch.empty_like(Q), torch.empty_like(past), None if at_once else Q.new_empty(G[0].shape)
+    sizes = torch.zeros(len(G), dtype=torch.float64)
     for b, g in enumerate(G):
+        m = averages[b] if averages is not None else None
         g = g.to(Q.dtype).contiguous()
-        products[b], size = pass_in_tiles(g, Q[b], past[b], X[b], 1 - settings.b2, settings.eps, P, Y[b])
-        (size,) = where.total(size[None])
-        moved[b] = size > 0
-        one = where._replace(indices=where.indices[b : b + 1])
-        _descend(W[b : b + 1], None if M is None else M[b : b + 1], P[None], size, settings, one)
-    gram, products = where.total(torch.bmm(Y.mT, Y), products[:, :k].mT)
+        to_move = W[b] if at_once else None
+        products[b], sizes[b] = pass_in_tiles(g, m, to_move, Q[b], past[b], start[b], P, Y[b], numbers)
+        if P is not None:
+            (size,) = where.total(sizes[b : b + 1])
+            one = where._replace(indices=where.indices[b : b + 1])
+            rest = None if M is None or averaged else M[b : b + 1]
+            _descend(W[b : b + 1], rest, P[None], size, settings, one, averaged=averaged)
+    gram, products, sizes = where.total(torch.bmm(Y.mT, Y), products[:, :k].mT, sizes)
     newQ, newU = finish_pass(Y, gram, products, where.total)
-    lost = moved & ~(newU.isfinite().all((-2, -1)) & newU.any(-1).any(-1))
+    lost = (sizes > 0) & ~(newU.isfinite().all((-2, -1)) & newU.any(-1).any(-1))
     for b in lost.nonzero().flatten().tolist():  # a gradient that jumped by many orders of magnitude
-        V = second_moment(Q[b : b + 1], U[b : b + 1], G[b].to(Q.dtype)[None], settings.b2)
-        newQ[b : b + 1], newU[b : b + 1] = one_pass(V, X[b : b + 1, :k].mT, where.total)
+        i = slice(b, b + 1)
+        V = second_moment(Q[i], U[i], G[b].to(Q.dtype)[None], settings.b2)
+        newQ[i], newU[i] = one_pass(V, X[i], where.total)
     return newQ, newU
-
-
-def _moment_and_update(V: Tensor, G: Tensor, settings: Settings, P: Tensor, sizes: Tensor) -> None:
-    """Makes V from its decayed past, and P, and adds up the squares of P."""
-    fresh, eps = 1 - settings.b2, settings.eps
-    if _fits_kernels(V, G, P):
-        from ._kernels.passes import moment_and_update
-
-        real = V.numpy().dtype.type
-        moment_and_update(V.numpy(), G.numpy(), real(fresh), real(eps), P.numpy(), sizes.numpy())
-        return
-    V.clamp_(min=0).addcmul_(G, G, value=fresh)
-    torch.div(G, torch.sqrt(V, out=P).add_(eps), out=P)
-    sizes.add_(squares(P))
 
 
 def _descend(
@@ -272,13 +331,18 @@ def _descend(
     sizes: Tensor,
     settings: Settings,
     where: Where,
+    *,
+    averaged: bool,
 ) -> None:
-    """Clip the update, average it, and take the step; W and M in place, P (B, m, n) as a buffer."""
-    lr, b1 = settings.lr, settings.b1
-    scale = 1 / ((sizes / where.numel).sqrt() / settings.clip).clamp(min=1)
-    scale = (-scale if settings.maximize else scale).to(P.dtype)
+    """Clip the update, average it where there is M, and take the step; W and M in place, P (B, m, n) as a buffer."""
+    lr, b1, scales = settings.lr, settings.b1, scales_of(settings, where.step)
+    scale = scales.size / (scales.size * (sizes / where.numel).sqrt() / settings.clip).clamp(min=1)
+    scale = (-scale if settings.maximize and not averaged else scale).to(P.dtype)
+    shrink = lr * settings.weight_decay
+    if M is not None:
+        lr = lr * scales.rate
     if settings.guidance is None and _fits_kernels(P, *W, *(M or ())):
-        _descend_in_tiles(W, M, P, scale, 1 - float(lr) * settings.weight_decay, float(lr), b1)
+        _descend_in_tiles(W, M, P, scale, 1 - float(shrink), float(lr), b1)
         return
     P.mul_(scale[:, None, None])
     step = P
@@ -293,7 +357,7 @@ def _descend(
     rows = m if same else max((PART_ON_PROCESSOR if P.device.type == "cpu" else PART) // (B * n), 1)
     for first in range(0, m, rows):
         part, move = weights[:, first : first + rows], step[:, first : first + rows]
-        new = part.to(P.dtype).mul_(1 - lr * settings.weight_decay)
+        new = part.to(P.dtype).mul_(1 - shrink)
         new = new.sub_(lr * move) if isinstance(lr, Tensor) else new.add_(move, alpha=-lr)
         if settings.stochastic_rounding and part.dtype is torch.bfloat16:
             bits = uniform_bits(where.indices ^ ROUNDING, where.step, new[0].numel(), (where.first_row + first) * n)

@@ -18,12 +18,13 @@ FAST = {"reassoc", "contract"}  # sums may be reordered, so that they vectorise;
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def moment_and_update(V: Array, G: Array, fresh: float, eps: float, P: Array, squares: Array) -> None:
-    """``V = max(V, 0) + fresh G^2`` and ``P = G / (sqrt(V) + eps)``, and the sums of the squares of P are added up.
+def moment_and_update(V: Array, G: Array, N: Array, fresh: float, eps: float, P: Array, squares: Array) -> None:
+    """``V = V + fresh G^2`` and ``P = N / (sqrt(V) + eps)``, and the sums of the squares of P are added up.
 
     Args:
         V: (B, m, n), the decayed past; overwritten by the second moment.
         G: (B, m, n), gradients.
+        N: (B, m, n), they or their averages.
         fresh: weight of the squares of G; of the type of the arrays, as is ``eps``.
         eps: constant of the denominator.
         P: (B, m, n), written.
@@ -35,9 +36,9 @@ def moment_and_update(V: Array, G: Array, fresh: float, eps: float, P: Array, sq
             row = zero
             for j in range(V.shape[2]):
                 g = G[b, i, j]
-                v = max(V[b, i, j], zero) + fresh * g * g
+                v = V[b, i, j] + fresh * g * g
                 V[b, i, j] = v
-                p = g / (np.sqrt(v) + eps)
+                p = N[b, i, j] / (np.sqrt(v) + eps)
                 P[b, i, j] = p
                 row += p * p
             squares[b] += row

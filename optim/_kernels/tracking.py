@@ -15,23 +15,48 @@ Array = NDArray[Any]
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def pass_over(
-    G: Array, Q: Array, past: Array, X: Array, fresh: float, eps: float, P: Array, Y: Array, products: Array
+    G: Array,
+    M: Array,
+    W: Array,
+    Q: Array,
+    past: Array,
+    X: Array,
+    P: Array,
+    Y: Array,
+    products: Array,
+    fresh: float,
+    eps: float,
+    decay: float,
+    new: float,
+    guard: float,
+    keep: float,
+    rate: float,
 ) -> float:
-    """``V = max(Q past, 0) + fresh G^2``, of which ``P = G / (sqrt(V) + eps)``, ``Y = V X'`` and ``products += Y'V``.
+    """``V = max(Q past, 0) + fresh G^2``, of which ``Y = V X'``, ``products += Y'V``, and an update.
+
+    ``P = G / (sqrt(V) + eps)``; or, where there is M, ``M = decay M + new G`` and
+    ``P = M / (sqrt(max(V, guard M^2)) + eps)``.  Where there is W, ``W = keep W - rate P``, and P is not kept.
 
     Four rows of V at a time are formed, used for all three, and forgotten.  The products take four of the k columns of
     the factors at a time: sixteen numbers, one for a row and a column, stay in registers while both are read once.
 
     Args:
         G: (m, n), gradient.
+        M: (m, n), average of the gradients, overwritten; or (0, n).
+        W: (m, n), weights, overwritten; or (0, n).
         Q: (m, k').
         past: (k, n), the other factor, decayed; k is a multiple of 4 and at least k', with zeros from k' on, as in X.
         X: (k, n), the directions of the pass.
-        fresh: weight of the squares of G; of the type of the arrays, as is ``eps``.
-        eps: constant of the denominator.
-        P: (m, n), written.
+        P: (m, n), written; or (0, n) where there is W.
         Y: (m, k'), written.
         products: (k, n), added to.
+        fresh: weight of the squares of G; of the type of the arrays, as are all numbers.
+        eps: constant of the denominator.
+        decay: of M.
+        new: weight of G in M.
+        guard: share of the squares of M.
+        keep: what weight decay leaves of W.
+        rate: of the step.
 
     Returns:
         The sum of the squares of P.
@@ -40,6 +65,7 @@ def pass_over(
     k, width = len(past), Q.shape[1]
     zero = G.dtype.type(0)
     V, q, y = np.empty((4, n), G.dtype), np.zeros((4, k), G.dtype), np.empty((4, k), G.dtype)
+    scratch = np.empty((1, n), G.dtype)
     v0, v1, v2, v3 = V[0], V[1], V[2], V[3]
     total = 0.0
     for first in range(0, m, 4):
@@ -60,13 +86,29 @@ def pass_over(
                 v2[j] += q20 * a0 + q21 * a1 + q22 * a2 + q23 * a3
                 v3[j] += q30 * a0 + q31 * a1 + q32 * a2 + q33 * a3
         for i in range(rows):
-            v, g, p, squares = V[i], G[first + i], P[first + i], zero
-            for j in range(n):
-                moment = max(v[j], zero) + fresh * g[j] * g[j]
-                v[j] = moment
-                update = g[j] / (np.sqrt(moment) + eps)
-                p[j] = update
-                squares += update * update
+            v, g, squares = V[i], G[first + i], zero
+            p = P[first + i] if len(P) else scratch[0]
+            if len(M):
+                a = M[first + i]
+                for j in range(n):
+                    moment = max(v[j], zero) + fresh * g[j] * g[j]
+                    v[j] = moment
+                    average = decay * a[j] + new * g[j]
+                    a[j] = average
+                    update = average / (np.sqrt(max(moment, guard * average * average)) + eps)
+                    p[j] = update
+                    squares += update * update
+            else:
+                for j in range(n):
+                    moment = max(v[j], zero) + fresh * g[j] * g[j]
+                    v[j] = moment
+                    update = g[j] / (np.sqrt(moment) + eps)
+                    p[j] = update
+                    squares += update * update
+            if len(W):
+                w = W[first + i]
+                for j in range(n):
+                    w[j] = keep * w[j] - rate * p[j]
             total += squares
         for c in range(0, k, 4):
             x0, x1, x2, x3 = X[c], X[c + 1], X[c + 2], X[c + 3]

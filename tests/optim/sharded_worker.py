@@ -17,7 +17,7 @@ from optsci.optim import Adapprox, AdaptiveRank
 SETTINGS = {
     "fixed": {"rank": 5, "refresh_every": 4},
     "adaptive": {"rank": 0.3, "adapt": AdaptiveRank(tol=0.5, every=3)},
-    "guided": {"rank": 3, "guidance": 1.5, "betas": (0.8, 0.99)},
+    "guided": {"rank": 3, "guidance": 1.5, "betas": (0.8, 0.99), "average_updates": True, "clip": 1.0},
 }
 
 

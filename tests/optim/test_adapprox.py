@@ -26,17 +26,25 @@ def gradients(shape, count, seed=0, dtype=torch.float32):
     return [(size * normal(m, n, seed=seed + 10 + t)).view(shape).to(dtype) for t in range(count)]
 
 
-def reference(W, grads, *, lr, b1=0.9, b2=0.999, eps=1e-8, wd=0.1, clip=1.0):
-    """AdamW without correction of the bias, the update clipped, then averaged; in double precision."""
+STEP_OF_THE_PAPER = {"average_updates": True, "bias_correction": False, "clip": 1.0}
+
+
+def reference(W, grads, *, lr, b1=0.9, b2=0.999, eps=1e-8, wd=0.1, clip=math.inf, updates=False, corrects=True):
+    """AdamW with a clipped update; or the update clipped, then averaged; in double precision."""
     W, V, M = W.detach().double().clone(), 0.0, 0.0
-    for g in grads:
+    for t, g in enumerate(grads, 1):
         g = g.double()
         V = b2 * V + (1 - b2) * g * g
-        P = g / (V.sqrt() + eps)
-        P = P / max(1, P.square().mean().sqrt().item() / clip)
-        M = b1 * M + (1 - b1) * P
-        W = W - lr * (M + wd * W)
+        first, second = (1 - b**t if corrects else 1.0 for b in (b1, b2))
+        below = (V / second).sqrt() + eps
+        M = b1 * M + (1 - b1) * (g / below / max(1, root_mean_square(g / below) / clip) if updates else g)
+        P = M / first if updates else M / first / below
+        W = W - lr * (P / (1.0 if updates else max(1, root_mean_square(P) / clip)) + wd * W)
     return W
+
+
+def root_mean_square(x):
+    return x.square().mean().sqrt().item()
 
 
 def train(grads, start, **options):
@@ -52,17 +60,22 @@ def train(grads, start, **options):
 @pytest.mark.parametrize("b1", [0.9, 0.0])
 @pytest.mark.parametrize(
     "options",
-    [{"refresh_every": 1}, {"refresh_every": 1, "truncate": columns}, {"refresh_every": 7}, {"clip": math.inf}],
-    ids=["refreshed", "columns", "tracked", "not clipped"],
+    [{"refresh_every": 1}, {"refresh_every": 1, "truncate": columns}, {"refresh_every": 7}, {"clip": 0.5}],
+    ids=["refreshed", "columns", "tracked", "clipped"],
 )
-def test_full_rank_is_the_dense_update(shape, b1, options):
+@pytest.mark.parametrize("corrects", [True, False], ids=["corrected", "biased"])
+@pytest.mark.parametrize("updates", [True, False], ids=["average of updates", "of gradients"])
+def test_full_rank_is_the_dense_update(shape, b1, options, corrects, updates):
     start, grads = normal(*shape), gradients(shape, 20)
-    dtype = torch.float32 if options.get("refresh_every") == 1 else torch.float64
+    paper = updates and not corrects
+    dtype = torch.float32 if options.get("refresh_every") == 1 and paper else torch.float64
+    options = {"average_updates": updates, "bias_correction": corrects, **({"clip": 1.0} if paper else {}), **options}
     W, optimizer = train(
         [g.to(dtype) for g in grads], start.to(dtype), lr=1e-2, betas=(b1, 0.999), rank=99, factored=always, **options
     )
     assert "Q" in next(iter(optimizer.state.values()))
-    expected = reference(start, grads, lr=1e-2, b1=b1, clip=options.get("clip", 1.0))
+    clip = options.get("clip", math.inf)
+    expected = reference(start, grads, lr=1e-2, b1=b1, clip=clip, updates=updates, corrects=corrects)
     tolerance = {torch.float32: 1e-5, torch.float64: 1e-9}[dtype]
     torch.testing.assert_close(W.double(), expected, rtol=tolerance, atol=tolerance)
 
@@ -71,9 +84,27 @@ def test_full_rank_is_the_dense_update(shape, b1, options):
 def test_without_factors_it_is_the_dense_update(shape):
     start = normal(1, *shape)[0]
     grads = [g.view(shape) for g in gradients((max(math.prod(shape), 1), 1), 20)]
-    W, optimizer = train(grads, start, lr=1e-2, rank=25, clip=0.7)
-    assert "exp_avg_sq" in next(iter(optimizer.state.values()))
-    torch.testing.assert_close(W.double(), reference(start, grads, lr=1e-2, clip=0.7), rtol=1e-5, atol=1e-6)
+    for updates in (False, True):
+        W, optimizer = train(grads, start, lr=1e-2, rank=25, clip=0.7, average_updates=updates)
+        assert "exp_avg_sq" in next(iter(optimizer.state.values()))
+        expected = reference(start, grads, lr=1e-2, clip=0.7, updates=updates)
+        torch.testing.assert_close(W.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("rank", [99, 0.9999], ids=["factored", "dense"])
+def test_with_all_columns_it_is_adamw_of_pytorch(rank, maximize):
+    start, grads = normal(40, 36), gradients((40, 36), 20)
+    p = nn.Parameter(start.clone())
+    adamw = torch.optim.AdamW([p], lr=1e-2, weight_decay=0.1, maximize=maximize)
+    for g in grads:
+        p.grad = g.clone()
+        adamw.step()
+    kind = {"factored": always, "refresh_every": 1} if rank == 99 else {}
+    double = [g.double() for g in grads]
+    W, optimizer = train(double, start.double(), lr=1e-2, rank=rank, maximize=maximize, **kind)
+    assert ("Q" in next(iter(optimizer.state.values()))) == (rank == 99)
+    torch.testing.assert_close(W.float(), p.detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_rank_one_is_exact_where_squares_are_an_outer_product():
@@ -84,10 +115,11 @@ def test_rank_one_is_exact_where_squares_are_an_outer_product():
     torch.testing.assert_close(W.double(), reference(start, grads, lr=1e-2), rtol=1e-4, atol=1e-5)
 
 
-def test_negative_entries_of_the_product_do_no_harm():
+@pytest.mark.parametrize("b1", [0.9, 0.0])
+def test_negative_entries_of_the_product_do_no_harm(b1):
     """The published failure: a root of a negative second moment. The factors are set so that one arises."""
     p = nn.Parameter(normal(40, 36))
-    optimizer = Adapprox([p], lr=1.0, betas=(0.0, 0.999), weight_decay=0.0, clip=math.inf, rank=4)
+    optimizer = Adapprox([p], lr=1.0, betas=(b1, 0.999), weight_decay=0.0, rank=4)
     p.grad = torch.ones_like(p)
     optimizer.step()
     for factor in (dense, low_rank):
@@ -100,18 +132,22 @@ def test_negative_entries_of_the_product_do_no_harm():
         assert (state["Q"] @ state["U"].mT < 0).float().mean() > 0.3
         before = q.detach().clone()
         q.grad = normal(40, 36, seed=3)
+        if b1 > 0:
+            state["exp_avg"].copy_(10 * normal(40, 36, seed=4))
+            q.grad[::2] = 0.0  # nothing but an average there, and a negative past
         other.step()
         assert q.isfinite().all()
         if factor is dense:
             assert (q.detach() - before).abs().max() <= 31.63
 
 
+@pytest.mark.parametrize("step", [{}, {"clip": 0.3}, STEP_OF_THE_PAPER], ids=["at once", "clipped", "paper"])
 @pytest.mark.parametrize("maximize", [False, True])
 @pytest.mark.parametrize("b1", [0.9, 0.0])
-def test_kernels_and_pytorch_operations_take_the_same_step(monkeypatch, maximize, b1):
+def test_kernels_and_pytorch_operations_take_the_same_step(monkeypatch, maximize, b1, step):
     start, grads = normal(70, 50, dtype=torch.float64), gradients((70, 50), 12, dtype=torch.float64)
     monkeypatch.setattr("optsci.optim.tiles.TILE", 1000)  # three of them, the last one with a row less than four times
-    options = {"lr": 1e-2, "betas": (b1, 0.999), "rank": 6, "refresh_every": 5, "maximize": maximize}
+    options = {"lr": 1e-2, "betas": (b1, 0.999), "rank": 6, "refresh_every": 5, "maximize": maximize, **step}
     W, _ = train(grads, start, **options)
     monkeypatch.setattr("optsci.optim.update._fits_kernels", lambda *tensors: False)
     monkeypatch.setattr("optsci.optim.update.needs_no_stack", lambda Q, rule: False)
@@ -220,11 +256,11 @@ def test_guidance():
     for g in grads:
         V = 0.999 * V + 0.001 * g.double() ** 2
         P = g.double() / (V.sqrt() + 1e-8)
-        P = P / max(1, P.square().mean().sqrt().item())
+        P = P / max(1, root_mean_square(P))
         M = 0.9 * M + 0.1 * P
         cosine = (P * M).sum() / (P.norm() * M.norm())
         W = W - 1e-2 * (M * (1 / (1 - cosine)).clamp(0.5, 1.3) + 0.1 * W)
-    got, _ = train(grads, start, lr=1e-2, guidance=1.3, rank=25)
+    got, _ = train(grads, start, lr=1e-2, guidance=1.3, rank=25, **STEP_OF_THE_PAPER)
     torch.testing.assert_close(got.double(), W, rtol=1e-5, atol=1e-6)
 
 

@@ -131,8 +131,14 @@ def test_keys_of_schedulers_and_trainers_pass():
 def test_numbers_of_numpy_become_plain(tmp_path):
     p = parameter(40, 36)
     numbers = {"lr": np.float64(0.5), "eps": np.float32(0.5), "betas": np.array([0.5, 0.25]), "rank": np.int64(4)}
-    numbers |= {"clip": np.float32(2), "guidance": np.float64(1.5), "weight_decay": np.int64(1)}
+    numbers |= {
+        "clip": np.float32(2),
+        "guidance": np.float64(1.5),
+        "weight_decay": np.int64(1),
+        "average_updates": True,
+    }
     numbers |= {"oversample": np.int32(3), "sweeps": np.int64(2), "refresh_every": np.int64(7)}
+    numbers |= {"average_updates": True}
     optimizer = Adapprox([p], **numbers)
     optimizer.add_param_group({"params": [parameter(2)], "rank": Fraction(1, 4), "lr": np.float32(0.25)})
     p.grad = torch.ones_like(p)
