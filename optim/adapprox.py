@@ -203,28 +203,36 @@ class Adapprox(Optimizer):
     @torch.no_grad()
     @torch.compiler.disable
     def update(self, only: Iterable[Tensor] | None = None) -> None:
-        """The step, perhaps for some parameters only, as hooks in a backward pass want it.
+        """The step, perhaps for some parameters only.
 
         Under ``torch.compile`` it runs as it is, outside of the compiled graph.
 
         Args:
             only: parameters of this optimizer; None is all of them.
         """
-        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
-            raise RuntimeError("Adapprox cannot be captured in a CUDA graph: its steps are not all alike")
         wanted = None if only is None else {id(p) for p in only}
-        first, todo = 0, []
+        first, places = 0, []
         for group in self.param_groups:
-            some = [
-                (index, p)
-                for index, p in enumerate(group["params"], first)
-                if p.grad is not None and p.numel() and (wanted is None or id(p) in wanted)
-            ]
+            numbered = enumerate(group["params"], first)
+            places.append((group, [(index, p) for index, p in numbered if wanted is None or id(p) in wanted]))
+            first += len(group["params"])
+        self.update_at(places)
+
+    @torch.no_grad()
+    @torch.compiler.disable
+    def update_at(self, places: Iterable[tuple[dict[str, Any], Iterable[tuple[int, Tensor]]]]) -> None:
+        """The step for parameters whose places are known: nothing is searched for.
+
+        Args:
+            places: groups of this optimizer, each with some of its parameters and their indices among all of them.
+        """
+        todo = []
+        for group, numbered in places:
+            some = [(index, p) for index, p in numbered if p.grad is not None and p.numel()]
             for _, p in some:
                 _require_gradient(p)
                 self._begin(p, group)
             todo.append((group, some))
-            first += len(group["params"])
         for group, some in todo:  # not before all are checked
             settings = _settings(group)
             for batch in self._batches(some, settings):
