@@ -225,7 +225,12 @@ class Adapprox(Optimizer):
 
         Args:
             places: groups of this optimizer, each with some of its parameters and their indices among all of them.
+
+        Raises:
+            RuntimeError: for a sparse gradient, for one or a state of another shape, and where a CUDA graph is captured.
         """
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("Adapprox cannot be captured in a CUDA graph: its steps are not all alike")
         todo = []
         for group, numbered in places:
             some = [(index, p) for index, p in numbered if p.grad is not None and p.numel()]

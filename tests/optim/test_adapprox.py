@@ -506,3 +506,15 @@ def test_under_the_compiler_it_is_the_same_step():
         runs[compiled] = parameters
     for p, q in zip(*runs.values(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+
+
+def test_a_captured_graph_is_refused(monkeypatch):
+    p = nn.Parameter(normal(40, 36))
+    optimizer = Adapprox([p])
+    p.grad = normal(40, 36)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    before = p.detach().clone()
+    with pytest.raises(RuntimeError, match="CUDA graph"):
+        optimizer.step()
+    assert torch.equal(p.detach(), before)
