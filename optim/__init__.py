@@ -3,12 +3,13 @@
 if __name__ != "optsci.optim":
     raise ImportError(f"this folder is the package optsci.optim; `import {__name__}` would make a second copy")
 
-from .adapprox import Adapprox, as_published
+from .adapprox import Adapprox
 from .backward import step_in_backward
 from .memory import saves_memory, saving, state_numbers
+from .published import as_published
 from .rank_growth import AdaptiveRank, doubling, sigmoid_growth
 from .second_moment import columns, svd
-from .update import dense, low_rank
+from .settings import dense, low_rank
 
 __all__ = [
     "Adapprox",

@@ -28,8 +28,9 @@ from torch.optim import Optimizer
 
 from .memory import Factored, columns_of, saves_memory
 from .rank_growth import AdaptiveRank
-from .requirements import require_functions, require_group, require_parameter, require_settings
-from .second_moment import Truncate, columns, svd
+from .requirements import require_functions, require_gradient, require_group, require_parameter, require_settings
+from .second_moment import Truncate, svd
+from .settings import Denominator, Due, Rule, Settings, Where, dense
 from .sharded import (
     first_row,
     gradient_part,
@@ -41,7 +42,7 @@ from .sharded import (
     with_rows_of,
 )
 from .states import computing_type, dense_zeros, misfit, new_state, of_type, require_states, states_of
-from .update import Denominator, Due, Rule, Settings, Where, dense, needs_no_stack, update_dense, update_matrices
+from .update import needs_no_stack, update_dense, update_matrices
 
 SETTINGS = ("betas", "rank", *(name for name in Settings._fields if name not in ("b1", "b2")))  # of a group
 # Entries of V in memory at a time, in a batch of small matrices.
@@ -77,7 +78,7 @@ class Adapprox(Optimizer):
         refresh_every: steps from one fresh sketch to the next.
         truncate: how the columns beyond the rank are cut: :func:`~optsci.optim.second_moment.svd`, or
             :func:`~optsci.optim.second_moment.columns` as in the paper.
-        denominator: :func:`~optsci.optim.update.dense` or :func:`~optsci.optim.update.low_rank`.
+        denominator: :func:`~optsci.optim.settings.dense` or :func:`~optsci.optim.settings.low_rank`.
         factored: (m, n, k) -> whether such a matrix is factored.
         stochastic_rounding: of bfloat16 parameters; small steps then count in the mean.  Those of single and double
             precision are as without it, those of float16 are refused.
@@ -227,7 +228,7 @@ class Adapprox(Optimizer):
             places: groups of this optimizer, each with some of its parameters and their indices among all of them.
 
         Raises:
-            RuntimeError: for a sparse gradient, for one or a state of another shape, and where a CUDA graph is captured.
+            RuntimeError: for a sparse gradient, one or a state of another shape, and where a CUDA graph is captured.
         """
         if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
             raise RuntimeError("Adapprox cannot be captured in a CUDA graph: its steps are not all alike")
@@ -235,7 +236,7 @@ class Adapprox(Optimizer):
         for group, numbered in places:
             some = [(index, p) for index, p in numbered if p.grad is not None and p.numel()]
             for _, p in some:
-                _require_gradient(p)
+                require_gradient(p)
                 self._begin(p, group)
             todo.append((group, some))
         for group, some in todo:  # not before all are checked
@@ -351,28 +352,6 @@ class Adapprox(Optimizer):
         torch.autograd.graph.increment_version(list(batch.parameters))  # the kernels write behind PyTorch's back
 
 
-def as_published() -> dict[str, Any]:
-    """The settings of the paper, as far as they are known: ``Adapprox(parameters, lr, **as_published())``.
-
-    The step is that of a public summary; that ranks go up to a quarter of the smaller dimension is inferred from the
-    memory that is published; how the rank is searched, and the clip, are from memory.
-
-    Example:
-        >>> optimizer = Adapprox(torch.nn.Linear(64, 64).parameters(), lr=1e-3, **as_published())
-        >>> optimizer.defaults["rank"]
-        0.25
-    """
-    return {
-        "rank": 0.25,
-        "adapt": AdaptiveRank(),
-        "clip": 1.0,
-        "average_updates": True,
-        "bias_correction": False,
-        "refresh_every": 1,
-        "truncate": columns,
-    }
-
-
 class _Batch(NamedTuple):
     """Parameters of one shape in one step."""
 
@@ -385,17 +364,6 @@ def _due(step: int, refresh_every: int, adapt: AdaptiveRank | None) -> Due:
     if adapt is not None and step % adapt.every == 0:
         return Due.SEARCH
     return Due.REFRESH if step % refresh_every == 0 else Due.PASS
-
-
-def _require_gradient(p: Tensor) -> None:
-    assert p.grad is not None
-    if p.grad.is_sparse:
-        raise RuntimeError(
-            f"the gradient of a parameter of shape {tuple(p.shape)} is sparse, "
-            "which Adapprox does not take: use sparse=False, or torch.optim.SparseAdam for it"
-        )
-    if p.grad.shape != p.shape:
-        raise RuntimeError(f"a parameter of shape {tuple(p.shape)} has a gradient of shape {tuple(p.grad.shape)}")
 
 
 @lru_cache(maxsize=1024)

@@ -216,3 +216,15 @@ def require_parameter(p: Tensor, *, stochastic_rounding: bool) -> None:
 def _is(value: Any, kind: type) -> bool:
     """Whether a value is such a number; True and False are no numbers here."""
     return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def require_gradient(p: Tensor) -> None:
+    """Refuse one that is sparse, or of another shape than its parameter."""
+    assert p.grad is not None
+    if p.grad.is_sparse:
+        raise RuntimeError(
+            f"the gradient of a parameter of shape {tuple(p.shape)} is sparse, "
+            "which Adapprox does not take: use sparse=False, or torch.optim.SparseAdam for it"
+        )
+    if p.grad.shape != p.shape:
+        raise RuntimeError(f"a parameter of shape {tuple(p.shape)} has a gradient of shape {tuple(p.grad.shape)}")
