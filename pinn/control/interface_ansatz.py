@@ -54,7 +54,7 @@ class InterfaceAnsatz(nn.Module):
     r"""y = g + h N(x, phi(x)): boundary values and continuity across an interface, whatever the network.
 
     Args:
-        net: N, (n, d + 1) -> (n, 1).
+        net: N, (n, d + 1) -> (n, 1); features before an `MLP` in an ``nn.Sequential``.
         lift: g, a number or a function (n, d) -> (n, 1); or `Sides` of them, whose difference on the interface is the
             jump of the value.
         distance: h, (n, d) -> (n, 1).
@@ -83,8 +83,9 @@ class InterfaceAnsatz(nn.Module):
         super().__init__()
         lifts = lift if isinstance(lift, Sides) else Sides(lift, lift)
         z = phi or Sides(interface.branch, 1.0)
-        self.inside = BoundaryAnsatz(nn.Sequential(Beside(z.inside), net), lifts.inside, distance)
-        self.outside = BoundaryAnsatz(nn.Sequential(Beside(z.outside), net), lifts.outside, distance)
+        stages = list(net) if type(net) is nn.Sequential else [net]  # flat, as the Jacobians by formulas want them
+        self.inside = BoundaryAnsatz(nn.Sequential(Beside(z.inside), *stages), lifts.inside, distance)
+        self.outside = BoundaryAnsatz(nn.Sequential(Beside(z.outside), *stages), lifts.outside, distance)
         self.interface = interface
 
     def forward(self, x: Tensor) -> Tensor:

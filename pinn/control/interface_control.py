@@ -91,8 +91,15 @@ class Transmission:
 class Problem(Protocol):
     """A control problem: where its control acts, as a function of the adjoint."""
 
-    equation: Transmission
-    target: Coefficient
+    @property
+    def equation(self) -> Transmission:
+        """The state equation."""
+        ...
+
+    @property
+    def target(self) -> Coefficient:
+        """The target y_d."""
+        ...
 
     def force(self, x: Tensor, p: Tensor) -> Tensor:
         """Return the control in the equation, (n, 1)."""
