@@ -41,6 +41,7 @@ from ..sampling import UnitPoints, sobol
 
 CHECKED = 4096  # points at which an interface is looked at
 TIMES = 201  # and times, of a moving one
+TOUCHING = 4.0  # in squares of the spacing of points over the size of the part inside: nearer than that is touching
 EXACT = 1e-9  # what is 0, relative to the size of the part inside
 
 Coefficient = float | Solution  # a number, or a function of points, (n, d) -> (n, 1)
@@ -59,7 +60,8 @@ class Interface:
 
     Args:
         domain: :math:`\Omega`, bounded.
-        inside: :math:`\Omega_-`, with its closure in the domain: `Ball`, `Star`, `LevelSet`, …; at time 0 of the path.
+        inside: :math:`\Omega_-`, its closure in the domain, away from the boundary: `Ball`, `Star`, `LevelSet`, …; at
+            time 0 of the path.
         phi: the branch of :math:`\varphi` inside, (n, d) -> (n, 1), 1 on the interface, where its normal derivative is
             not 0; outside it is 1.  None: `smooth_star` of a `Star`, else :math:`1 - \ell / \max \ell`.
         horizon: T; the points then have a time in [0, T] as a further, last coordinate.
@@ -67,8 +69,9 @@ class Interface:
 
     Raises:
         ValueError: no point, or every point, of the domain lies inside: the interface is not in the domain; or it
-            leaves the domain; or ``phi`` is not 1 on it, or not finite, or its normal derivative is 0 somewhere on it;
-            or ``path`` does not return (n, d), or is not finite, or not 0 at time 0.
+            leaves the domain, or touches its boundary, as far as 4096 points tell; or ``phi`` is not 1 on it, or not
+            finite, or its normal derivative is 0 somewhere on it; or ``path`` does not return (n, d), or is not finite,
+            or not 0 at time 0.
 
     >>> from optsci.pinn import Ball, Box
     >>> circle = Interface(Box((-1, -1), (1, 1)), Ball(radius=0.5))
@@ -223,6 +226,10 @@ class Interface:
     def _require_in_domain(self) -> None:
         x = self.domain.sample(CHECKED, 0, points=sobol)
         on = self.domain.sample_boundary(CHECKED // 4, 0, points=sobol)[0]
+        curve = self.inside.sample_boundary(CHECKED, 0, points=sobol)[0]
+        # Where interface and boundary touch, points this far apart come as near as about the square of that.
+        apart = (self.measure / CHECKED) ** (1 / max(self.domain.dim - 1, 1))
+        least = TOUCHING * apart**2 / self._size
         for t in np.linspace(0, self.horizon or 0.0, 1 if self.path is None else TIMES):
             value, outer = self.psi(self.at_time(t, x)), self.psi(self.at_time(t, on))
             require_finite(value, "psi")
@@ -234,6 +241,13 @@ class Interface:
                 there = on[outer.argmin()].tolist()
                 raise ValueError(
                     f"inside must lie in the domain, its closure contains the boundary point {there}{when}"
+                )
+            shifted = curve if self.path is None else curve + self.path(curve.new_full((1, 1), t))
+            gap = self.domain.distance(shifted)[:, 0]
+            if gap.min() <= least:
+                raise ValueError(
+                    "inside must not touch the boundary of the domain, got a point of the interface at the distance "
+                    f"{float(gap.min()):.1e} from it, {shifted[gap.argmin()].tolist()}{when}: at least {least:.1e}"
                 )
 
 

@@ -221,6 +221,17 @@ def moved(path):
             lambda: moved(lambda t: 0.8 * torch.exp(-(((t - 0.47) / 0.01) ** 2)) * t.new_tensor([[1.0, 0.0]])),
             "inside must lie in the domain, .* at time 0.4",
         ),
+        (
+            lambda: Interface(SQUARE, Ball((0.5, 0.0), 0.5)),
+            r"inside must not touch the boundary of the domain, got a point .* \[0.99999.*, .*\]: at least 2",
+        ),
+        (lambda: Interface(SQUARE, Ball(radius=1.0)), "inside must"),
+        (lambda: Interface(SQUARE, Star(flower, 1.0, (0.0, 0.3))), "inside must not touch the boundary"),
+        (lambda: Interface(Box((-1,) * 3, (1,) * 3), Ball((0.3, 0.1, 0.0), 0.7)), "inside must not touch the boundary"),
+        (
+            lambda: moved(lambda t: 0.5 * torch.sin(math.pi * t / 2) * t.new_tensor([[1.0, 0.0]])),
+            "inside must not touch the boundary .* at time 1",
+        ),
         (lambda: collar(Star(flower, 1.0), width=0.5), "width must be positive and at most the least radius"),
         (lambda: collar(Star(flower, 1.0), power=2), "power must be at least 3"),
         (lambda: collar(Star(flower, 1.0), height=0.0), "height must be finite and not 0"),
