@@ -18,7 +18,9 @@ from .interface_control import (
     soft_constraints,
     state_equations,
 )
+from .interface_energy import EnergyState, adjoint_energy, energy, energy_rounds, state_energy
 from .interface_fields import Violations, interface_adjoint, interface_state, violations
+from .interface_flower import flower_fields
 from .interface_learned import learned_distance, learned_lift, learned_phi
 from .interface_problems import (
     Known,
@@ -29,6 +31,7 @@ from .interface_problems import (
     moving_circle,
     square_bubble,
 )
+from .interface_rays import Rays, StarRays, radial_flux, star_rays
 from .interface_reference import FittedSolution, fitted_finite_elements
 from .interfaces import Interface, Sides, collar, level_interface, smooth_star
 from .inverse_potential import (
@@ -71,6 +74,7 @@ __all__ = [
     "EllipticCompromise",
     "EllipticControl",
     "EllipticMap",
+    "EnergyState",
     "FiniteElements",
     "FittedSolution",
     "FluxControl",
@@ -88,18 +92,21 @@ __all__ = [
     "OperatorPair",
     "PotentialData",
     "PrimalDualControlState",
+    "Rays",
     "SemilinearHeatMap",
     "SemismoothNewtonState",
     "Sides",
     "SolutionMap",
     "SourceIdentification",
     "SourceProblem",
+    "StarRays",
     "Subproblem",
     "Summable",
     "TrainedEllipticMap",
     "Transmission",
     "Violations",
     "active_sets",
+    "adjoint_energy",
     "adjoint_equations",
     "bilinear_parabolic",
     "boundary_map",
@@ -109,8 +116,11 @@ __all__ = [
     "collar",
     "control_objective",
     "derivative_gap",
+    "energy",
+    "energy_rounds",
     "fitted_finite_elements",
     "flower_control",
+    "flower_fields",
     "gradient_of",
     "heat_control",
     "heat_fields",
@@ -138,6 +148,7 @@ __all__ = [
     "potential_data",
     "potential_prior",
     "primal_dual",
+    "radial_flux",
     "root_mean_square",
     "semismooth_newton",
     "smooth_star",
@@ -148,6 +159,8 @@ __all__ = [
     "sparse_parabolic",
     "sparse_target",
     "square_bubble",
+    "star_rays",
+    "state_energy",
     "state_equations",
     "strong_convexity",
     "taylor_remainders",

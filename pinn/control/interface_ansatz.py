@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ..ansatz import BoundaryAnsatz, jet_of
 from ..derivatives import Jet, Solution
 from ..features import side_by_side
-from .interfaces import Coefficient, Interface, Sides, values_at
+from .interfaces import Coefficient, Interface, Sides, require_kink, values_at
 
 
 class Beside(nn.Module):
@@ -54,12 +54,17 @@ class InterfaceAnsatz(nn.Module):
     r"""y = g + h N(x, phi(x)): boundary values and continuity across an interface, whatever the network.
 
     Args:
-        net: N, (n, d + 1) -> (n, 1).
+        net: N, (n, d + 1) -> (n, 1); features before an `MLP` in an ``nn.Sequential``.
         lift: g, a number or a function (n, d) -> (n, 1); or `Sides` of them, whose difference on the interface is the
             jump of the value.
         distance: h, (n, d) -> (n, 1).
         interface: with its :math:`\varphi`.
-        phi: `Sides` of other branches than those of the interface, as of learned ones.
+        phi: `Sides` of other branches than those of the interface, as of learned ones: numbers, or functions.
+        tolerance: by how much those branches may differ on the interface, relative to their size: learned ones do.
+
+    Raises:
+        ValueError: the branches of ``phi`` differ on the interface by more, or are not finite, or their normal
+            derivatives are the same somewhere on it, so that nothing has a kink there.
 
     Modules among lift, distance and phi are trained with the network: freeze those that shall stay as they are.
 
@@ -79,12 +84,16 @@ class InterfaceAnsatz(nn.Module):
         distance: Solution,
         interface: Interface,
         phi: Sides | None = None,
+        tolerance: float = 1e-9,
     ) -> None:
         super().__init__()
+        if phi is not None:
+            require_kink(interface, phi, tolerance)
         lifts = lift if isinstance(lift, Sides) else Sides(lift, lift)
         z = phi or Sides(interface.branch, 1.0)
-        self.inside = BoundaryAnsatz(nn.Sequential(Beside(z.inside), net), lifts.inside, distance)
-        self.outside = BoundaryAnsatz(nn.Sequential(Beside(z.outside), net), lifts.outside, distance)
+        stages = list(net) if type(net) is nn.Sequential else [net]  # flat, as the Jacobians by formulas want them
+        self.inside = BoundaryAnsatz(nn.Sequential(Beside(z.inside), *stages), lifts.inside, distance)
+        self.outside = BoundaryAnsatz(nn.Sequential(Beside(z.outside), *stages), lifts.outside, distance)
         self.interface = interface
 
     def forward(self, x: Tensor) -> Tensor:

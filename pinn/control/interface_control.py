@@ -91,8 +91,15 @@ class Transmission:
 class Problem(Protocol):
     """A control problem: where its control acts, as a function of the adjoint."""
 
-    equation: Transmission
-    target: Coefficient
+    @property
+    def equation(self) -> Transmission:
+        """The state equation."""
+        ...
+
+    @property
+    def target(self) -> Coefficient:
+        """The target y_d."""
+        ...
 
     def force(self, x: Tensor, p: Tensor) -> Tensor:
         """Return the control in the equation, (n, 1)."""
@@ -303,7 +310,9 @@ def soft_constraints(
     equation = problem.equation
     on, boundary = where.interface, where.boundary
     if equation.interface.horizon is not None:
-        raise ValueError("problem must be elliptic: soft conditions in time are not written here")
+        raise ValueError(
+            f"problem must be elliptic, as soft conditions are, got the horizon {equation.interface.horizon:g}"
+        )
 
     def jump(x: Tensor, y_in: Field, y_out: Field) -> Tensor:
         return y_out.value - y_in.value - values_at(equation.value_jump, x)

@@ -43,18 +43,19 @@ def interface_state(
         lift: g, or `Sides` with the jump of the value; None: the boundary values, where they are a number.
         distance: h, of points in space; None: ``domain.vanishing``.
         phi: as of `InterfaceAnsatz`.
-        tolerance: by how much lift and distance may miss boundary values, jump and initial values: learned ones do.
+        tolerance: by how much lift and distance may miss boundary values, jump and initial values, and the branches of
+            phi each other: learned ones do.
 
     Raises:
         ValueError: they miss them by more; the sentence says where.
     """
     h = equation.interface.domain.vanishing if distance is None else distance
     if lift is None and callable(equation.boundary):
-        raise ValueError("lift must be given: a smooth function with the boundary values, which are a function")
+        raise ValueError("lift must be a smooth function with the boundary values, which are a function, got None")
     g = equation.boundary if lift is None else lift
     require_distance(equation.interface, h, tolerance)
     require_lift(equation, g if isinstance(g, Sides) else Sides(g, g), tolerance)
-    return InterfaceAnsatz(net, g, in_time(equation.interface, h, lambda t: t), equation.interface, phi)
+    return InterfaceAnsatz(net, g, in_time(equation.interface, h, lambda t: t), equation.interface, phi, tolerance)
 
 
 def interface_adjoint(
@@ -70,7 +71,7 @@ def interface_adjoint(
     h = interface.domain.vanishing if distance is None else distance
     require_distance(interface, h, tolerance)
     left = in_time(interface, h, lambda t: (interface.horizon or 0.0) - t)
-    return InterfaceAnsatz(net, 0.0, left, interface, phi)
+    return InterfaceAnsatz(net, 0.0, left, interface, phi, tolerance)
 
 
 def in_time(interface: Interface, h: Solution, factor: Solution) -> Solution:

@@ -102,8 +102,11 @@ def fitted_finite_elements(problem: DistributedControl | FluxControl, cells: int
     on = interface.on_interface(64, 0)[0]
     if not isinstance(interface.inside, Ball | Star):
         raise ValueError(f"inside must be a Ball or a Star, whose boundary has an order, got {interface.inside}")
-    if values_at(equation.value_jump, on).abs().max() > 0:
-        raise ValueError("problem must have the value_jump 0: y and p are continuous here")
+    jump = values_at(equation.value_jump, on).abs()
+    if jump.max() > 0:
+        raise ValueError(
+            f"problem must have the value_jump 0, y and p are continuous here, got up to {float(jump.max()):g}"
+        )
     mesh = fitted_mesh(interface, cells)
     grid = fem.MeshTri(mesh.points.T.copy(), mesh.triangles.T.copy())
     basis = fem.Basis(grid, fem.ElementTriP1(), intorder=4)
@@ -231,19 +234,21 @@ def fitted_mesh(interface: Interface, cells: int) -> Mesh:
     a, b, c = points[triangles].transpose(1, 0, 2)
     area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
     triangles = triangles[np.abs(area) > 1e-9 * h**2]  # flat ones, of three points of a side
-    edges = edges_along(triangles, m)
+    edges = edges_along(triangles, m, cells)
     inside = interface.contains(torch.from_numpy(points[triangles].mean(1)))[:, 0].numpy()
     return Mesh(points, triangles, inside, edges, delaunay)
 
 
-def edges_along(triangles: np.ndarray, m: int) -> np.ndarray:
+def edges_along(triangles: np.ndarray, m: int, cells: int) -> np.ndarray:
     """The edges of the interface, (m, 2), on which the first m points lie one after the other."""
     edges = np.sort(np.concatenate([triangles[:, pair] for pair in ((0, 1), (1, 2), (2, 0))]), 1)
     along = np.sort(np.stack((np.arange(m), (np.arange(m) + 1) % m), 1), 1)
     have = {(int(i), int(j)) for i, j in edges[(edges < m).all(1)]}
     missing = [pair for pair in map(tuple, along.tolist()) if pair not in have]
     if missing:
-        raise ValueError(f"cells must be more: {len(missing)} edges of the interface are too long for its curvature")
+        raise ValueError(
+            f"cells must be more than {cells}: {len(missing)} edges of the interface are too long for its curvature"
+        )
     return along
 
 

@@ -41,6 +41,7 @@ from ..sampling import UnitPoints, sobol
 
 CHECKED = 4096  # points at which an interface is looked at
 TIMES = 201  # and times, of a moving one
+TOUCHING = 4.0  # in squares of the spacing of points over the size of the part inside: nearer than that is touching
 EXACT = 1e-9  # what is 0, relative to the size of the part inside
 
 Coefficient = float | Solution  # a number, or a function of points, (n, d) -> (n, 1)
@@ -59,7 +60,8 @@ class Interface:
 
     Args:
         domain: :math:`\Omega`, bounded.
-        inside: :math:`\Omega_-`, with its closure in the domain: `Ball`, `Star`, `LevelSet`, …; at time 0 of the path.
+        inside: :math:`\Omega_-`, its closure in the domain, away from the boundary: `Ball`, `Star`, `LevelSet`, …; at
+            time 0 of the path.
         phi: the branch of :math:`\varphi` inside, (n, d) -> (n, 1), 1 on the interface, where its normal derivative is
             not 0; outside it is 1.  None: `smooth_star` of a `Star`, else :math:`1 - \ell / \max \ell`.
         horizon: T; the points then have a time in [0, T] as a further, last coordinate.
@@ -67,8 +69,9 @@ class Interface:
 
     Raises:
         ValueError: no point, or every point, of the domain lies inside: the interface is not in the domain; or it
-            leaves the domain; or ``phi`` is not 1 on it, or not finite, or its normal derivative is 0 somewhere on it;
-            or ``path`` does not return (n, d), or is not finite, or not 0 at time 0.
+            leaves the domain, or touches its boundary, as far as 4096 points tell; or ``phi`` is not 1 on it, or not
+            finite, or its normal derivative is 0 somewhere on it; or ``path`` does not return (n, d), or is not finite,
+            or not 0 at time 0.
 
     >>> from optsci.pinn import Ball, Box
     >>> circle = Interface(Box((-1, -1), (1, 1)), Ball(radius=0.5))
@@ -91,9 +94,10 @@ class Interface:
         if self.horizon is not None and not (math.isfinite(self.horizon) and self.horizon > 0):
             raise ValueError(f"horizon must be finite and positive, got {self.horizon}")
         if self.path is not None and self.horizon is None:
-            raise ValueError("path needs a horizon: give the last time, horizon = T")
+            raise ValueError("horizon must be given with a path, the last time T, got None")
         self._require_path()
         self._require_in_domain()
+        self._require_apart()
         self._require_kink()
 
     @property
@@ -211,14 +215,7 @@ class Interface:
         if (value - 1).abs().max() > 1e-9:
             raise ValueError(f"phi must be 1 on the interface, got {value.flatten()[(value - 1).abs().argmax()]}")
         # Outside phi is 1: the jump is the derivative of the branch inside.
-        slope = (gradient(self.branch, x) * normal).sum(1).detach()
-        flat = ~(slope.abs() * self._size > EXACT)
-        if flat.any():
-            there = f"at {x[flat][0].tolist()}, one of {int(flat.sum())} such points of {len(x)}"
-            raise ValueError(
-                "phi must have a normal derivative inside that is not 0 on the interface, or nothing jumps there, "
-                f"got {float(slope[flat][0]):g} {there}"
-            )
+        require_steep((gradient(self.branch, x) * normal).sum(1).detach() * self._size, x, "a normal derivative inside")
 
     def _require_in_domain(self) -> None:
         x = self.domain.sample(CHECKED, 0, points=sobol)
@@ -229,12 +226,58 @@ class Interface:
             when = "" if self.path is None else f" at time {t:g}"
             if not ((value < 0).any() and (value > 0).any()):
                 sign = "positive" if value.max() > 0 else "negative"
-                raise ValueError(f"the level set must vanish in the domain, it is {sign} at all {len(x)} points{when}")
+                raise ValueError(
+                    f"inside must have a boundary in the domain, its psi is {sign} at all {len(x)} points{when}"
+                )
             if outer.min() <= 0:
                 there = on[outer.argmin()].tolist()
                 raise ValueError(
                     f"inside must lie in the domain, its closure contains the boundary point {there}{when}"
                 )
+
+    def _require_apart(self) -> None:
+        x = self.inside.sample_boundary(CHECKED, 0, points=sobol)[0]
+        # Where interface and boundary touch, points this far apart come as near as about the square of that.
+        apart = (self.measure / CHECKED) ** (1 / max(self.domain.dim - 1, 1))
+        least = TOUCHING * apart**2 / self._size
+        for t in np.linspace(0, self.horizon or 0.0, 1 if self.path is None else TIMES):
+            on = x if self.path is None else x + self.path(x.new_full((1, 1), t))
+            gap = self.domain.distance(on)[:, 0]
+            if gap.min() <= least:
+                when = "" if self.path is None else f" at time {t:g}"
+                raise ValueError(
+                    "inside must not touch the boundary of the domain, got a point of the interface at the distance "
+                    f"{float(gap.min()):.1e} from it, {on[gap.argmin()].tolist()}{when}: at least {least:.1e}"
+                )
+
+
+def require_kink(interface: Interface, phi: Sides, tolerance: float) -> None:
+    """Refuse branches that do not meet on an interface up to a tolerance, or meet there without a kink."""
+    x, normal = interface.on_interface(256, 0)
+    inside, outside = (require_finite_at(branch, x, "phi").detach() for branch in phi)
+    apart = (outside - inside).abs()[:, 0]
+    worst = int(apart.argmax())
+    if not apart[worst] <= tolerance * max(1.0, float(inside.abs().max())):
+        raise ValueError(
+            "phi must have the same values from both sides of the interface, got "
+            f"{float(inside[worst]):g} inside and {float(outside[worst]):g} outside at {x[worst].tolist()}"
+        )
+
+    def jump(x: Tensor) -> Tensor:
+        return values_at(phi.outside, x) - values_at(phi.inside, x) + 0 * x[:, :1]  # of x also where it is a number
+
+    slope = (gradient(jump, x) * normal).sum(1).detach()
+    require_steep(slope * interface._size, x, "a jump of the normal derivative")
+
+
+def require_steep(slope: Tensor, x: Tensor, what: str) -> None:
+    """Refuse a normal derivative that is 0 somewhere, times the size of the part inside."""
+    flat = ~(slope.abs() > EXACT)
+    if flat.any():
+        raise ValueError(
+            f"phi must have {what} that is not 0 on the interface, or nothing jumps there, got "
+            f"{float(slope[flat][0]):g} at {x[flat][0].tolist()}, one of {int(flat.sum())} such points of {len(x)}"
+        )
 
 
 def level_interface(
@@ -254,7 +297,7 @@ def level_interface(
     True
     >>> level_interface(Box((-1, -1), (1, 1)), lambda x: x[0] ** 2 + 1, 3.0)
     Traceback (most recent call last):
-    ValueError: the level set must vanish in the domain, it is positive at all 4096 points
+    ValueError: inside must have a boundary in the domain, its psi is positive at all 4096 points
     """
     return Interface(domain, LevelSet(lambda x: -psi(x), lipschitz, domain.lower, domain.upper), horizon=horizon)
 

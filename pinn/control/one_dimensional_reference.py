@@ -196,5 +196,5 @@ def values_on(nodes: np.ndarray, f: Values | float, name: str) -> np.ndarray:
     if found.shape not in ((), nodes.shape):
         raise ValueError(f"{name} must give one value at each of {len(nodes)} nodes, got shape {found.shape}")
     if not np.isfinite(found).all():
-        raise ValueError(f"{name} must be finite at all nodes")
+        raise ValueError(f"{name} must be finite at all nodes, got {found[~np.isfinite(found)].flat[0]}")
     return np.broadcast_to(found, nodes.shape)

@@ -34,13 +34,15 @@ class TrainedEllipticMap:
     r"""The solution of :math:`-\Delta y = u` at points, by a network that is trained at every call.
 
     Args:
-        network: y, (n, d) -> (n, 1), with y = 0 on the boundary by its form: a `BoundaryAnsatz`.  It is changed.
+        network: y, (n, d) -> (n, 1), with y = 0 on the boundary by its form: a `BoundaryAnsatz`.  It is changed.  Its
+            precision and device are those of all that is computed; a state has those of its u.
         points: (n, d), where u is known; more of them than the network has freedom to be wrong between.
         steps: Gauss-Newton steps of a call, at most.
         tol: a call ends where the root mean square of the equation's residual is this share of that of u, or less.
 
     Raises:
-        ValueError: points are not finite, steps or tol are not positive, or u has another shape.
+        ValueError: the network has nothing to train, points are not finite, steps or tol are not positive, or u has
+            another shape.
 
     Example:
         >>> from optsci.pinn import MLP, BoundaryAnsatz, UnitSquare
@@ -56,7 +58,10 @@ class TrainedEllipticMap:
     def __init__(self, network: nn.Module, points: Any, *, steps: int = 10, tol: float = 1e-4) -> None:
         if not isinstance(network, nn.Module):
             raise TypeError(f"network must be a module, such as a BoundaryAnsatz, got {type(network).__name__}")
-        self.network, self.points = network, finite_points(points)
+        trained = [one for one in network.parameters() if one.requires_grad]
+        if not trained:
+            raise ValueError(f"network must have a parameter with requires_grad, and {type(network).__name__} has none")
+        self.network, self.points = network, finite_points(points).to(trained[0])
         require_count(steps, "steps", 1)
         require_positive(tol, "tol")
         self.steps, self.tol = steps, tol
@@ -69,14 +74,13 @@ class TrainedEllipticMap:
         n, d = x.shape
         require_vector(u, n, "u")
         require_finite(u, "u")
-        size = float(u.square().mean())
+        source = u.detach().to(x)[:, None]
+        size = float(source.square().mean())
         if size == 0:
             return torch.zeros_like(u)
         laplacian = math.sqrt(2) * torch.eye(d, dtype=x.dtype, device=x.device)[:, None, :].expand(d, n, d)
         zero = torch.zeros_like(x[:, :1])
-        loss = Loss(
-            (Rows(x, laplacian, torch.zeros_like(x), zero, -u[:, None], torch.full_like(zero, 1 / (n * size))),)
-        )
+        loss = Loss((Rows(x, laplacian, torch.zeros_like(x), zero, -source, torch.full_like(zero, 1 / (n * size))),))
         run = optsci.solve(
             gauss_newton(self.network, loss, damping=self.damping),
             tol=None,
@@ -85,7 +89,7 @@ class TrainedEllipticMap:
         )
         self.damping, self.residual = run.state.damping, math.sqrt(float(run.state.loss))
         with torch.no_grad():
-            return self.network(x)[:, 0]
+            return self.network(x)[:, 0].to(u)
 
 
 def optimality_gap(S: Any, theta: Any, y_d: Any, u: Any, *, step: float = 1.0) -> float:

@@ -36,7 +36,7 @@ from scipy.fft import dstn
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
-from optsci._tensor import require_floating, require_positive
+from optsci._tensor import require_finite, require_floating, require_positive
 from optsci.linear_maps import Adjoint
 
 FEWEST = 2  # intervals a side
@@ -224,8 +224,9 @@ def on_numpy(function: Callable[[np.ndarray], np.ndarray], x: Tensor, size: int,
 
 
 def numpy_vector(x: Tensor, size: int, name: str) -> np.ndarray:
-    """Return a vector of this size as an array in double precision."""
+    """Return a finite vector of this size as an array in double precision."""
     require_vector(x, size, name)
+    require_finite(x, name)
     return x.detach().cpu().double().numpy()
 
 

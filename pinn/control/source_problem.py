@@ -77,23 +77,15 @@ class SourceProblem:
     cells: int = 32
 
     def __post_init__(self) -> None:
-        x = as_finite(self.points, "points")
-        if x.dim() != 2 or x.shape[1] != 2 or len(x) == 0:
-            raise ValueError(f"points must be (m, 2), at least one, got {tuple(x.shape)}")
+        x = on_boundary(self.points)
         d = as_finite(self.values, "values", like=x)
         if d.shape != (len(x),):
             raise ValueError(f"values must be ({len(x)},), one for every point, got {tuple(d.shape)}")
         if not isinstance(self.cells, Integral) or self.cells < 2:
             raise ValueError(f"cells must be a whole number and at least 2, got {self.cells!r}")
-        sides = (torch.minimum(x.abs(), (1 - x).abs()) <= ON_BOUNDARY).sum(1)
-        away = (sides == 0) | (((x < -ON_BOUNDARY) | (x > 1 + ON_BOUNDARY)).any(1))
-        if away.any():
-            raise ValueError(
-                f"points must lie on the boundary of the unit square, {int(away.sum())} of {len(x)} do not: "
-                f"{x[away][0].tolist()}"
-            )
-        if (sides == 2).any():
-            raise ValueError(f"points must not be corners, where there is no normal: {x[sides == 2][0].tolist()}")
+        corner = sides_of(x) == 2
+        if corner.any():
+            raise ValueError(f"points must not be corners, where there is no normal, got {x[corner][0].tolist()}")
         object.__setattr__(self, "points", x)
         object.__setattr__(self, "values", d)
         if not (self.weights > 0).all():
@@ -167,14 +159,33 @@ def two_sources(cells: int) -> Tensor:
     tensor([[ 3.,  3.],
             [-9., -9.]], dtype=torch.float64)
     """
-    if cells < 2 or cells % 2:
-        raise ValueError(f"cells must be even, so that the jump is between two of them, got {cells}")
+    if not isinstance(cells, Integral) or cells < 2 or cells % 2:
+        raise ValueError(f"cells must be even, so that the jump is between two of them, got {cells!r}")
     u = torch.full((cells, cells), 3.0, dtype=torch.float64)
     u[cells // 2 :] = -9
     return u
 
 
-def boundary_map(points: Tensor, cells: int) -> Tensor:
+def on_boundary(points: Any) -> Tensor:
+    """Return points (m, 2) as a tensor, refusing what does not lie on the boundary of the unit square."""
+    x = as_finite(points, "points")
+    if x.dim() != 2 or x.shape[1] != 2 or len(x) == 0:
+        raise ValueError(f"points must be (m, 2), at least one, got {tuple(x.shape)}")
+    away = (sides_of(x) == 0) | ((x < -ON_BOUNDARY) | (x > 1 + ON_BOUNDARY)).any(1)
+    if away.any():
+        raise ValueError(
+            f"points must lie on the boundary of the unit square, {int(away.sum())} of {len(x)} do not: "
+            f"{x[away][0].tolist()}"
+        )
+    return x
+
+
+def sides_of(x: Tensor) -> Tensor:
+    """Return on how many of the lines along the sides points lie, (m,)."""
+    return (torch.minimum(x.abs(), (1 - x).abs()) <= ON_BOUNDARY).sum(1)
+
+
+def boundary_map(points: Any, cells: int) -> Tensor:
     r"""Return the exact S, (m, n^2): values of y at points of the boundary, for sources 1 on one cell each.
 
     Cosines along the side of the point, and the solution of the ordinary differential equation
@@ -182,9 +193,19 @@ def boundary_map(points: Tensor, cells: int) -> Tensor:
 
     Args:
         points: (m, 2), on the boundary.
-        cells: n.
+        cells: n, at least 1.
+
+    Raises:
+        ValueError: a point is not on the boundary, or not finite, or there are no cells.
+
+    >>> boundary_map([[0.5, 0.5]], 4)
+    Traceback (most recent call last):
+    ValueError: points must lie on the boundary of the unit square, 1 of 1 do not: [0.5, 0.5]
     """
-    x = points.detach().cpu().double().numpy()
+    given = on_boundary(points)
+    if not isinstance(cells, Integral) or cells < 1:
+        raise ValueError(f"cells must be a whole number and at least 1, got {cells!r}")
+    x = given.detach().cpu().double().numpy()
     edges = 0.25 + 0.5 / cells * np.arange(cells + 1)
     across = np.minimum(np.abs(x), np.abs(1 - x)).argmin(1)  # the coordinate that is constant along the side
     j = np.arange(MODES)
@@ -201,7 +222,7 @@ def boundary_map(points: Tensor, cells: int) -> Tensor:
     )
     found = both[far.astype(int), np.arange(len(x))]
     found = np.where(across[:, None, None] == 0, found, found.transpose(0, 2, 1))
-    return torch.from_numpy(found.reshape(len(x), -1)).to(points)
+    return torch.from_numpy(found.reshape(len(x), -1)).to(given)
 
 
 @dataclass(frozen=True, eq=False)

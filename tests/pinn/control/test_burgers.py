@@ -167,7 +167,7 @@ def test_the_compromise_is_one():
         (lambda: burgers_reference(8, alpha=0.0), "alpha must be finite and positive, got 0.0"),
         (lambda: burgers_reference(8, nu=-1.0), "nu must be finite and positive, got -1.0"),
         (lambda: burgers_reference(8, target=lambda x: x[1:]), "target must give one value at each of 9 nodes"),
-        (lambda: burgers_reference(8, target=math.inf), "target must be finite at all nodes"),
+        (lambda: burgers_reference(8, target=math.inf), "target must be finite at all nodes, got inf"),
         (lambda: Box(0.4, 0.3), "low"),
     ],
 )

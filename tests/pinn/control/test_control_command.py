@@ -25,8 +25,8 @@ FAST = {"sparse-elliptic", "bilinear-heat"}
 REDUCED = {  # sizes, and the largest relative errors that they may leave
     "interface-circle": ({"steps": 40, "widths": (24,), "inner": 300, "on": 60}, {"u": 1e-3, "y": 1e-2, "p": 1e-3}),
     "interface-flower": (
-        {"steps": 70, "turns": ((40, 30),), "widths": (12, 12), "inner": 800, "on": 240, "cells": 40},
-        {"u": 0.3, "y": 0.2},  # 0.14 in y, for want of points at the narrow tips
+        {"steps": 12, "widths": (16, 16), "rays": (40, 12), "held_out": (32, 17), "cells": 40},
+        {"u": 5e-2, "y": 3e-2},
     ),
     "interface-flux": ({"steps": 40, "widths": (24,), "inner": 300, "on": 60}, {"u": 1e-3, "y": 1e-2, "p": 1e-3}),
     "interface-heat": ({"steps": 40, "widths": (12, 12), "inner": 400, "on": 80}, {"u": 5e-2, "y": 5e-2}),
@@ -39,7 +39,7 @@ REDUCED = {  # sizes, and the largest relative errors that they may leave
     "sparse-elliptic": ({"cells": 24}, {"u": 1e-6, "y": 1e-6}),
     "bilinear-heat": ({"cells": 8, "times": 8}, {"u": 1e-7, "y": 1e-7}),
 }
-SNIPPETS = (1e-4, 1e-2, 5e-3, 0.2)  # the largest errors of the snippets of the page
+SNIPPETS = (1e-4, 1e-2, 5e-3, 5e-3, 0.2)  # the largest errors of the snippets of the page
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +69,8 @@ def test_an_example_is_near_to_its_reference(name):
     assert set(found.figures) == FIGURES
     assert found.errors.keys() >= largest.keys()
     assert {of: error for of, error in found.errors.items() if error > largest.get(of, 1.0)} == {}
-    # the objective of the flower, small as y_d is nearly met, feels its error in y: half of it at this size
-    near = {"interface-flower": 0.6, "elliptic": 0.03, "inverse-potential": 0.1}.get(name, 1e-2)
+    # the objective of the flower, small as y_d is nearly met, feels its error in y
+    near = {"interface-flower": 0.1, "elliptic": 0.03, "inverse-potential": 0.1}.get(name, 1e-2)
     assert found.more["objective"] == pytest.approx(found.more["objective_of_reference"], rel=near)
     assert 0 <= sum(found.active.values()) <= 1
     json.dumps([found.errors, found.active, found.more, found.run.history], allow_nan=False)

@@ -14,6 +14,7 @@ from optsci.pinn.control import (
     DistributedControl,
     FluxControl,
     Interface,
+    InterfaceAnsatz,
     Sides,
     Transmission,
     adjoint_equations,
@@ -286,7 +287,10 @@ def test_a_distance_may_vanish_at_a_point():
             lambda: interface_state(transmission(value_jump=1.0), net()),
             "the jump of lift must have value_jump, got 0 instead of 1",
         ),
-        (lambda: interface_state(transmission(boundary=lambda x: x[:, :1]), net()), "lift must be given"),
+        (
+            lambda: interface_state(transmission(boundary=lambda x: x[:, :1]), net()),
+            "lift must be a smooth function with the boundary values, .* got None",
+        ),
         (
             lambda: interface_state(transmission(), net(), 0.0, lambda x: 1 + x[:, :1]),
             "distance must be 0 on the boundary",
@@ -317,7 +321,7 @@ def test_a_distance_may_vanish_at_a_point():
             lambda: soft_constraints(
                 KNOWN["heat"].problem, interface_points(KNOWN["heat"].problem.equation.interface, 9, 9, 0)
             ),
-            "problem must be elliptic",
+            "problem must be elliptic, as soft conditions are, got the horizon 1.5708",
         ),
     ],
 )
@@ -338,6 +342,41 @@ def test_a_jump_of_the_value_comes_with_the_lift():
     on, _ = CIRCLE.on_interface(50, 0)
     assert (y.outside(on) - y.inside(on) - on[:, 1:]).abs().max() < 1e-12
     assert isinstance(y, nn.Module)
+
+
+def test_branches_of_phi_must_meet_with_a_kink():
+    equation = transmission()
+    r = Sides(lambda x: 4 * x.square().sum(1, keepdim=True), 1.0)
+    y = interface_state(equation, net(), phi=r)
+    on = CIRCLE.on_interface(50, 3)[0]
+    assert (y.outside(on) - y.inside(on)).abs().max() < 1e-12
+    apart = Sides(lambda x: 1e-6 + r.inside(x), 1.0)
+    for build, sentence in (
+        (
+            lambda: interface_state(equation, net(), phi=apart),
+            "phi must have the same values .* got 1 inside and 1 out",
+        ),
+        (
+            lambda: interface_adjoint(equation, net(), phi=Sides(0.0, 1.0)),
+            "same values .* got 0 inside and 1 outside at",
+        ),
+        (lambda: interface_adjoint(equation, net(), phi=Sides(math.nan, 1.0)), "phi must be finite, got nan"),
+        (
+            lambda: InterfaceAnsatz(net(), 0.0, SQUARE.vanishing, CIRCLE, apart),
+            "phi must have the same values from both",
+        ),
+        (
+            lambda: interface_state(equation, net(), phi=Sides(1.0, 1.0)),
+            "phi must have a jump of the normal derivative that is not 0 .* got 0 at .* 256 such points of 256",
+        ),
+        (
+            lambda: interface_state(equation, net(), phi=Sides(r.inside, r.inside)),
+            "phi must have a jump of the normal derivative that is not 0",
+        ),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            build()
+    interface_state(equation, net(), phi=apart, tolerance=1e-5)
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def test_the_solution_0_is_found(source, bound):
         ),
         (
             DistributedControl(Transmission(CIRCLE, (1.0, 2.0), value_jump=1.0), 0.0, 1.0),
-            "problem must have the value_jump 0",
+            "problem must have the value_jump 0, .* got up to ",
         ),
         (
             DistributedControl(
@@ -146,7 +146,7 @@ def test_other_problems_are_refused(problem, sentence):
 def test_a_mesh_too_coarse_is_refused():
     with pytest.raises(ValueError, match="cells must be at least 8, got 4"):
         fitted_finite_elements(circle_control().problem, 4)
-    with pytest.raises(ValueError, match="cells must be more: "):
+    with pytest.raises(ValueError, match=r"cells must be more than [0-9]+: "):
         fitted_mesh(Interface(SQUARE, Star(lambda angle: 0.5 + 0.2 * np.sin(16 * angle), 3.2)), 8)
 
 

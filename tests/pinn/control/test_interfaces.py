@@ -187,9 +187,18 @@ def moved(path):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: level_interface(SQUARE, lambda x: x[0] ** 2 + 1, 3.0), "must vanish in the domain, it is positive"),
-        (lambda: Interface(SQUARE, Ball((3.0, 0.0), 0.5)), "must vanish in the domain, it is positive at all"),
-        (lambda: Interface(SQUARE, Ball(radius=2.0)), "must vanish in the domain, it is negative at all"),
+        (
+            lambda: level_interface(SQUARE, lambda x: x[0] ** 2 + 1, 3.0),
+            "inside must have a boundary in the domain, its psi is positive",
+        ),
+        (
+            lambda: Interface(SQUARE, Ball((3.0, 0.0), 0.5)),
+            "inside must have a boundary in the domain, its psi is positive at all",
+        ),
+        (
+            lambda: Interface(SQUARE, Ball(radius=2.0)),
+            "inside must have a boundary in the domain, its psi is negative at all",
+        ),
         (lambda: Interface(SQUARE, Ball((0.8, 0.0), 0.5)), "inside must lie in the domain, its closure contains"),
         (
             lambda: Interface(SQUARE, Ball(radius=0.5), horizon=1.0, path=lambda t: t.expand(-1, 2)),
@@ -197,7 +206,10 @@ def moved(path):
         ),
         (lambda: Interface(SQUARE, Ball(dim=3)), "inside must have the dimension 2 of domain, got 3"),
         (lambda: Interface(SQUARE, Ball(radius=0.5), horizon=0.0), "horizon must be finite and positive, got 0.0"),
-        (lambda: Interface(SQUARE, Ball(radius=0.5), path=lambda t: t), "path needs a horizon"),
+        (
+            lambda: Interface(SQUARE, Ball(radius=0.5), path=lambda t: t),
+            "horizon must be given with a path, the last time T, got None",
+        ),
         (lambda: Interface(SQUARE, Ball(radius=0.5), phi=lambda x: x[:, :1]), "phi must be 1 on the interface"),
         (lambda: Interface(SQUARE, Ball(radius=0.5), phi=lambda x: x[:, :1] / 0), "phi must be finite"),
         (
@@ -220,6 +232,17 @@ def moved(path):
         (
             lambda: moved(lambda t: 0.8 * torch.exp(-(((t - 0.47) / 0.01) ** 2)) * t.new_tensor([[1.0, 0.0]])),
             "inside must lie in the domain, .* at time 0.4",
+        ),
+        (
+            lambda: Interface(SQUARE, Ball((0.5, 0.0), 0.5)),
+            r"inside must not touch the boundary of the domain, got a point .* \[0.99999.*, .*\]: at least 2",
+        ),
+        (lambda: Interface(SQUARE, Ball(radius=1.0)), "inside must"),
+        (lambda: Interface(SQUARE, Star(flower, 1.0, (0.0, 0.3))), "inside must not touch the boundary"),
+        (lambda: Interface(Box((-1,) * 3, (1,) * 3), Ball((0.3, 0.1, 0.0), 0.7)), "inside must not touch the boundary"),
+        (
+            lambda: moved(lambda t: 0.5 * torch.sin(math.pi * t / 2) * t.new_tensor([[1.0, 0.0]])),
+            "inside must not touch the boundary .* at time 1",
         ),
         (lambda: collar(Star(flower, 1.0), width=0.5), "width must be positive and at most the least radius"),
         (lambda: collar(Star(flower, 1.0), power=2), "power must be at least 3"),

@@ -38,6 +38,25 @@ def test_a_network_is_near_to_the_state_and_goes_on_from_it():
     assert torch.equal(S(0 * u), 0 * u)
 
 
+@pytest.mark.parametrize("of_u", [torch.float32, torch.float64])
+@pytest.mark.parametrize("of_points", [torch.float32, torch.float64])
+@pytest.mark.parametrize("of_network", [torch.float32, torch.float64])
+def test_the_network_decides_the_precision_and_the_state_is_like_its_control(of_network, of_points, of_u):
+    square = UnitSquare()
+    network = BoundaryAnsatz(MLP(2, [10], 1, box=square), lift=0.0, distance=square.vanishing).to(of_network)
+    x = square.sample(200, seed=0)
+    y = (math.pi * x).sin().prod(1).to(of_u)
+    found = TrainedEllipticMap(network, x.to(of_points), steps=20, tol=0.05)(2 * math.pi**2 * y)
+    assert found.dtype == of_u
+    assert (found - y).norm() < 0.01 * y.norm()
+    assert all(parameter.dtype == of_network for parameter in network.parameters())
+
+
+def test_a_network_without_parameters_is_refused():
+    with pytest.raises(ValueError, match="network must have a parameter with requires_grad, and Identity has none"):
+        TrainedEllipticMap(torch.nn.Identity(), UnitSquare().sample(9, seed=0))
+
+
 def test_two_networks_are_nearly_transposed():
     grid = EllipticMap(16)
     pair = [trained(grid.points, seed, 14, steps=15, tol=1e-3) for seed in (0, 1)]

@@ -184,6 +184,28 @@ def test_single_precision_stays_single():
     assert torch.allclose(S(u).double(), S(u.double()), rtol=1e-6)
 
 
+MAPS = {
+    "elliptic": EllipticMap(3),
+    "heat": HeatMap(3, 2),
+    "semilinear": SemilinearHeatMap(3, 2),
+    "bilinear": BilinearHeatMap(3, 2, 1.0),
+    "Burgers": BurgersMap(5),
+}
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", MAPS)
+def test_controls_and_states_that_are_not_finite_are_refused(name, wrong):
+    S = MAPS[name]
+    good = torch.zeros(S.shape[1], dtype=torch.float64)
+    bad = good.clone()
+    bad[-1] = wrong
+    with pytest.raises(ValueError, match=f"u must be finite, got {wrong}"):
+        S(bad)
+    with pytest.raises(ValueError, match=f"[upy] must be finite, got {wrong}"):
+        S.linearised(good, bad) if hasattr(S, "linearised") else S.T(bad)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

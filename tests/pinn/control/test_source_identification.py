@@ -247,7 +247,7 @@ def test_noise_has_the_level_asked_for():
     [
         ([[0.5, 0.5]], [0.0], 4, r"points must lie on the boundary of the unit square, 1 of 1 do not: \[0.5, 0.5\]"),
         ([[0.0, 1.5]], [0.0], 4, r"points must lie on the boundary of the unit square, 1 of 1 do not: \[0.0, 1.5\]"),
-        ([[0.0, 1.0]], [0.0], 4, r"points must not be corners, where there is no normal: \[0.0, 1.0\]"),
+        ([[0.0, 1.0]], [0.0], 4, r"points must not be corners, where there is no normal, got \[0.0, 1.0\]"),
         ([[0.0, 0.5], [0.0, 0.5]], [0.0, 0.0], 4, "points must be different"),
         ([[0.0, 0.5, 0.5]], [0.0], 4, r"points must be \(m, 2\), at least one, got \(1, 3\)"),
         ([[0.0, 0.5]], [math.nan], 4, "values must be finite, got nan"),
@@ -259,6 +259,27 @@ def test_noise_has_the_level_asked_for():
 def test_bad_problems_are_refused(points, values, cells, sentence):
     with pytest.raises(ValueError, match=sentence):
         SourceProblem(points, values, cells)
+
+
+@pytest.mark.parametrize(
+    ("points", "cells", "sentence"),
+    [
+        (
+            [[0.0, 0.3], [0.5, 0.4]],
+            2,
+            r"points must lie on the boundary of the unit square, 1 of 2 do not: \[0.5, 0.4\]",
+        ),
+        ([[0.3, 1e-6]], 2, r"points must lie on the boundary of the unit square, 1 of 1 do not: \[0.3, 1e-06\]"),
+        ([[1.0, 1.2]], 2, r"points must lie on the boundary of the unit square, 1 of 1 do not: \[1.0, 1.2\]"),
+        ([[0.0, math.nan]], 2, "points must be finite, got nan"),
+        ([0.0, 0.5], 2, r"points must be \(m, 2\), at least one, got \(2,\)"),
+        ([[0.0, 0.5]], 0, "cells must be a whole number and at least 1, got 0"),
+    ],
+)
+def test_the_exact_map_is_of_points_on_the_boundary(points, cells, sentence):
+    given = torch.tensor(points, dtype=torch.float64)
+    with pytest.raises(ValueError, match=sentence):
+        boundary_map(given, cells)
 
 
 def test_bad_arguments_are_refused():
