@@ -8,14 +8,10 @@ about half an hour.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +19,9 @@ from typing import Any
 import torch
 
 import optsci
+from common.files import save
+from common.machine import machine, versions
+from common.runs import keep, kept
 from optsci.pinn import MLP, Fields, gauss_newton
 from optsci.pinn.control import (
     DiscontinuityCapturing,
@@ -227,8 +226,8 @@ def main() -> None:
     if not arguments.page:
         for seed in arguments.seeds:
             for name in arguments.only:
-                if not any((run.case, run.seed) == (name, seed) for run in kept()):
-                    keep(measure(name, seed))
+                if not any((run.case, run.seed) == (name, seed) for run in kept(KEPT, Run)):
+                    keep(KEPT, measure(name, seed))
     write_page()
 
 
@@ -292,19 +291,6 @@ def reference() -> tuple[Any, Any]:
     return fine, coarse
 
 
-def kept() -> list[Run]:
-    """The finished runs."""
-    return [Run(**entry) for entry in json.loads(KEPT.read_text())] if KEPT.exists() else []
-
-
-def keep(run: Run) -> None:
-    """Add an entry."""
-    part = KEPT.with_suffix(".part")
-    part.write_text(json.dumps([asdict(one) for one in [*kept(), run]], indent=1))
-    part.replace(KEPT)
-    print(run, flush=True)
-
-
 def write_page() -> None:
     """The table, from the kept runs."""
     fine, coarse = reference()
@@ -356,19 +342,16 @@ and this 1e-4 were chosen in trials in which errors against finite elements were
 The control is small, of the root mean square {size:.1e}, as y can follow the
 target without it; what is missing in y is large beside it. Finite elements are the better method here.
 
-Seconds: processor time of one training on one thread, on {platform.machine()}, shared with other work.
-Versions: optsci {optsci.__version__}, torch {version("torch")}, scikit-fem {version("scikit-fem")}, Python
-{platform.python_version()}, {os.cpu_count()} cores.
+Seconds: processor time of one training on one thread, on {machine()}, shared with other work.
+Versions: {versions("torch", "scikit-fem")}.
 """
-    part = HERE / "control_interface.md.part"
-    part.write_text(page, encoding="utf-8")
-    part.replace(HERE / "control_interface.md")
+    save(HERE / "control_interface.md", page)
     print(page)
 
 
 def of_cases() -> list[tuple[str, Case, list[Run]]]:
     """The cases that have runs."""
-    runs = kept()
+    runs = kept(KEPT, Run)
     return [(name, case, some) for name, case in CASES.items() if (some := [run for run in runs if run.case == name])]
 
 
@@ -407,7 +390,7 @@ KEYS = ("boundary", "jump", "outside")
 
 def heat() -> str:
     """Root mean square errors of example 4."""
-    values = [run.control_rms for run in kept() if run.case == "heat"]
+    values = [run.control_rms for run in kept(KEPT, Run) if run.case == "heat"]
     return f"{median(values):.1e}, {min(values):.1e} to {max(values):.1e}" if values else "–"
 
 
