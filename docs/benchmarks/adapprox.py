@@ -34,7 +34,8 @@ from optsci.optim import Adapprox, AdaptiveRank, columns
 HERE = Path(__file__).parent
 KEPT = HERE / "adapprox.json"
 TIMES = HERE / "adapprox_time.json"  # name: milliseconds of a training step
-SEEDS, RATES, LARGER = (0, 1, 2), (2.5e-4, 5e-4, 1e-3, 2e-3), (5e-3, 1e-2, 2e-2)
+SEEDS, RATES = (0, 1, 2), (2.5e-4, 5e-4, 1e-3, 2e-3)
+SMALLER, LARGER = (6.25e-5, 1.25e-4, 2.5e-4, 5e-4), (5e-3, 1e-2, 2e-2)  # where the best rates of others are
 STEPS, BATCH, LENGTH, WARMUP, DECAY = 300, 8, 128, 30, 0.1
 ADAMW = "AdamW"
 OURS, PUBLISHED = "Adapprox, k = 16", "Adapprox, k = 16, the published step"
@@ -82,7 +83,7 @@ OPTIMIZERS = {
     ADAMW: Case(plain(torch.optim.AdamW)),
     OURS: Case(plain(Adapprox, rank=16)),
     "Adafactor": Case(plain(torch.optim.Adafactor), LARGER),  # its rate is relative to the size of the weights
-    "CAME": Case(plain(pytorch_optimizer.CAME)),
+    "CAME": Case(plain(pytorch_optimizer.CAME), SMALLER),
     "GaLore, rank 64": Case(galore, LARGER),
     "Adapprox, k = 1": Case(plain(Adapprox, rank=1), ONCE),
     "Adapprox, k = 16, S-RSI in every step": Case(plain(Adapprox, rank=16, refresh_every=1, truncate=columns), ONCE),
