@@ -1,10 +1,10 @@
 """Training a small LLaMA model on a real text with Adapprox and others: loss and memory of states, three seeds.
 
 Writes ``adapprox.md`` and ``adapprox.png`` beside itself. Every finished run goes into ``adapprox.json`` and is not run
-again: delete its entries to measure anew. ``--only TEXT`` runs the optimizers whose name holds TEXT, ``--seeds 0 1``
-those seeds, ``--part 0 2`` every second run from the first on, for two processes at a time, ``--steps 20 --smoke``
-tries everything out and keeps nothing, ``--page`` only writes the page. A run takes four minutes of one core.
-``adapprox_time.py`` measures the times.
+again: delete its entries to measure anew. ``--only TEXT`` runs the optimizer of that name, or those whose name holds
+it, ``--seeds 0 1`` those seeds, ``--part 0 2`` every second run from the first on, for two processes at a time,
+``--steps 20 --smoke`` tries everything out and keeps nothing, ``--page`` only writes the page. A run takes four minutes
+of one core. ``adapprox_time.py`` measures the times.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def tensors(state: Any) -> Iterator[Tensor]:
 def main() -> None:
     """Run what is missing, as far as asked for, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="optimizers whose name holds this")
+    parser.add_argument("--only", default="", help="the optimizer of this name, or all whose name holds it")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="which of how many parts of the runs")
     parser.add_argument("--rates", type=float, nargs="+", help="learning rates, of those tried")
@@ -211,7 +211,8 @@ def main() -> None:
         for seed in asked.seeds
         for name, case in OPTIMIZERS.items()
         for rate in case.rates
-        if asked.only in name and (not asked.rates or rate in asked.rates)
+        if (name == asked.only if asked.only in OPTIMIZERS else asked.only in name)
+        if not asked.rates or rate in asked.rates
     ]
     part, parts = asked.part
     for key in [] if asked.page else keys[part::parts]:
