@@ -18,19 +18,19 @@ paper averages clipped updates, without a correction, computes factors afresh in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .batches import Batch, batches, matrices_of, on_device
 from .memory import Factored, columns_of, saves_memory
 from .rank_growth import AdaptiveRank
 from .requirements import require_functions, require_gradient, require_group, require_parameter, require_settings
 from .second_moment import Truncate, svd
-from .settings import Denominator, Due, Rule, Settings, Where, dense
+from .settings import Denominator, Rule, Settings, Where, dense
 from .sharded import (
     first_row,
     gradient_part,
@@ -41,12 +41,10 @@ from .sharded import (
     total_over,
     with_rows_of,
 )
-from .states import computing_type, dense_zeros, misfit, new_state, of_type, require_states, states_of
-from .update import needs_no_stack, update_dense, update_matrices
+from .states import dense_zeros, is_ready, misfit, new_state, of_type, require_states, states_of
+from .update import update_dense, update_matrices
 
 SETTINGS = ("betas", "rank", *(name for name in Settings._fields if name not in ("b1", "b2")))  # of a group
-# Entries of V in memory at a time, in a batch of small matrices.
-ON_PROCESSOR, ON_ACCELERATOR = 1 << 18, 1 << 24
 
 
 class Adapprox(Optimizer):
@@ -241,7 +239,7 @@ class Adapprox(Optimizer):
             todo.append((group, some))
         for group, some in todo:  # not before all are checked
             settings = _settings(group)
-            for batch in self._batches(some, settings):
+            for batch in batches(some, self.state, settings, self._rule):
                 self._update_batch(batch, settings, group["rank"])
 
     def state_bytes(self) -> int:
@@ -302,38 +300,17 @@ class Adapprox(Optimizer):
             raise RuntimeError(f"{wrong}: `optimizer.state.pop(parameter)` lets a parameter of a new shape begin anew")
         if first_moment and "exp_avg" not in state:
             state["exp_avg"] = dense_zeros(p)
-        if any(x.is_floating_point() and x.dtype is not computing_type(p) for x in state.values() if x.dim()):
+        if not is_ready(p, state):
             state.update(of_type(p, state))
 
-    def _batches(self, todo: list[tuple[int, Any]], settings: Settings) -> Iterator[_Batch]:
-        """Parameters that take the same step, as many at a time as are worth stacking."""
-        alike: dict[Any, list[tuple[int, Any]]] = {}
-        for index, p in todo:
-            state = self.state[p]
-            width = state["Q"].shape[-1] if "Q" in state else 0
-            place = (p.device_mesh, p.placements) if is_sharded(p) else ()
-            key = (p.shape, p.dtype, p.grad.dtype, p.device, place, width, int(state["step"]))
-            alike.setdefault(key, []).append((index, p))
-        for (shape, _, _, device, _, width, step), some in alike.items():
-            due = _due(step, settings.refresh_every, self._rule.adapt) if width else Due.PASS
-            room = ON_PROCESSOR if device.type == "cpu" else ON_ACCELERATOR
-            count = max(room // math.prod(shape), 1)  # of the whole matrices: all processes must stack alike
-            if self._rule.adapt is not None and due is not Due.PASS:
-                count = 1
-            elif width and due is Due.PASS and needs_no_stack(local_part(some[0][1]), self._rule):
-                count = len(some)
-            for i in range(0, len(some), count):
-                indices, parameters = zip(*some[i : i + count], strict=True)
-                yield _Batch(indices, parameters, due)
-
-    def _update_batch(self, batch: _Batch, settings: Settings, rank: float) -> None:
+    def _update_batch(self, batch: Batch, settings: Settings, rank: float) -> None:
         p, states = batch.parameters[0], [self.state[p] for p in batch.parameters]
         for state in states:
             state["step"] += 1
         weights = [local_part(p) for p in batch.parameters]
-        W, G = _matrices(weights), _matrices([gradient_part(p.grad, p) for p in batch.parameters])
-        M = _matrices([local_part(state["exp_avg"]) for state in states]) if settings.b1 > 0 else None
-        indices = _on_device(batch.indices, weights[0].device)
+        W, G = matrices_of(weights), matrices_of([gradient_part(p.grad, p) for p in batch.parameters])
+        M = matrices_of([local_part(state["exp_avg"]) for state in states]) if settings.b1 > 0 else None
+        indices = on_device(batch.indices, weights[0].device)
         where = Where(indices, int(states[0]["step"]), p.numel(), first_row(p), total_over(p))
         if "Q" in states[0]:
             Q, U, ranks = (torch.stack([local_part(state[name]) for state in states]) for name in ("Q", "U", "rank"))
@@ -344,38 +321,12 @@ class Adapprox(Optimizer):
                 _keep(state, "U", same_everywhere(p, u))
                 _keep(state, "rank", same_everywhere(p, r))
         else:
-            V = _matrices([local_part(state["exp_avg_sq"]) for state in states])
+            V = matrices_of([local_part(state["exp_avg_sq"]) for state in states])
             update_dense(W, G, M, V, settings, where)
         for weight, matrix in zip(weights, W, strict=True):
             if matrix.data_ptr() != weight.data_ptr():
                 weight.copy_(matrix.view(weight.shape))
         torch.autograd.graph.increment_version(list(batch.parameters))  # the kernels write behind PyTorch's back
-
-
-class _Batch(NamedTuple):
-    """Parameters of one shape in one step."""
-
-    indices: tuple[int, ...]  # among all parameters of the optimizer
-    parameters: tuple[Any, ...]
-    due: Due
-
-
-def _due(step: int, refresh_every: int, adapt: AdaptiveRank | None) -> Due:
-    if adapt is not None and step % adapt.every == 0:
-        return Due.SEARCH
-    return Due.REFRESH if step % refresh_every == 0 else Due.PASS
-
-
-@lru_cache(maxsize=1024)
-def _on_device(indices: tuple[int, ...], device: torch.device) -> Tensor:
-    """Kept, so that a device is not waited for in every step."""
-    return torch.tensor(indices, device=device)
-
-
-def _matrices(tensors: list[Tensor]) -> list[Tensor]:
-    """Tensors as matrices of their first dimension, in their memory where that is contiguous."""
-    m, n = tensors[0].shape[:1].numel(), math.prod(tensors[0].shape[1:])
-    return [tensor.detach().reshape(m, n) for tensor in tensors]
 
 
 def _keep(state: dict[str, Any], name: str, new: Tensor) -> None:

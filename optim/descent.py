@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,9 +28,21 @@ def descend(
     *,
     averaged: bool,
 ) -> None:
-    """Clip the update, average it where there is M, and take the step; W and M in place, P (B, m, n) as a buffer."""
+    """Clip the update, average it where there is M, and take the step.
+
+    Args:
+        W: B weights (m, n), in place.
+        M: averages of updates, in place, or None.
+        P: (B, m, n), quotients; a buffer.
+        sizes: (B,), sums of the squares of P over all processes, looked at only for a clip.
+        settings: see there.
+        where: which matrices.
+        averaged: whether the quotients are those of averages of gradients.
+    """
     lr, b1, scales = settings.lr, settings.b1, scales_of(settings, where.step)
-    scale = scales.size / (scales.size * (sizes / where.numel).sqrt() / settings.clip).clamp(min=1)
+    scale = torch.full_like(sizes, scales.size)
+    if settings.clip < math.inf:
+        scale /= (scales.size * (sizes / where.numel).sqrt() / settings.clip).clamp(min=1)
     scale = (-scale if settings.maximize and not averaged else scale).to(P.dtype)
     shrink = lr * settings.weight_decay
     if M is not None:
@@ -47,7 +60,7 @@ def descend(
         step = step * _guidance(P, step, settings.guidance, where.total)[:, None, None]
     weights = stacked(W)
     (B, m, n), same = weights.shape, weights.dtype is P.dtype
-    rows = m if same else max((PART_ON_PROCESSOR if P.device.type == "cpu" else PART) // (B * n), 1)
+    rows = max(m, 1) if same else max((PART_ON_PROCESSOR if P.device.type == "cpu" else PART) // (B * n), 1)
     for first in range(0, m, rows):
         part, move = weights[:, first : first + rows], step[:, first : first + rows]
         new = part.to(P.dtype).mul_(1 - shrink)

@@ -107,7 +107,7 @@ def relative_error(A: Tensor, Q: Tensor, U: Tensor, total: Total = alone) -> Ten
 def directions(U: Tensor, rank: Tensor | None, random: Callable[[], Tensor]) -> Tensor:
     """Columns of U over their squared norms, from which a pass starts: V X has columns of norms near 1 then.
 
-    A column that is 0 becomes a random one, and 0 from the rank on.
+    A column that is 0, or so small that its inverse is no number, becomes a random one, and 0 from the rank on.
 
     Args:
         U: (B, n, k).
@@ -115,14 +115,14 @@ def directions(U: Tensor, rank: Tensor | None, random: Callable[[], Tensor]) -> 
         random: () -> (B, n, k), asked only if needed, as far as that can be known without waiting for a device.
     """
     norms = torch.linalg.vector_norm(U, dim=-2, keepdim=True, dtype=torch.float64)  # of squares: they leave float32
-    dead = norms == 0
+    dead = norms < 1e8 / torch.finfo(U.dtype).max
     safe = torch.where(dead, 1.0, norms)
-    start = (U / safe / safe).to(U.dtype)
+    start = torch.where(dead, 0.0, U / safe / safe).to(U.dtype)
     if rank is not None:
         counts = torch.arange(U.shape[-1], device=U.device) < rank[:, None]
         dead = dead & counts[:, None]
     if torch.compiler.is_compiling() or U.device.type != "cpu" or bool(dead.any()):
-        largest = norms.amax(-1, keepdim=True)
+        largest = torch.where(dead, 0.0, norms).amax(-1, keepdim=True)
         start = torch.where(dead, (random() / torch.where(largest > 0, largest, 1.0)).to(U.dtype), start)
     return start
 

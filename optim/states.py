@@ -62,8 +62,14 @@ def misfit(p: Tensor, state: Mapping[str, Any]) -> str:
     return ""
 
 
+def is_ready(p: Tensor, state: Mapping[str, Any]) -> bool:
+    """Whether a step can work on the state: of the type of the computation, in order in memory."""
+    moments = [x for name, x in state.items() if name != "step" and x.is_floating_point()]
+    return all(x.dtype is computing_type(p) and local_part(x).is_contiguous() for x in moments)
+
+
 def of_type(p: Tensor, state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state in the type of the computation, and where the parameter is, but for the step; copies."""
+    """The state as ``is_ready`` asks for, and where the parameter is, but for the step; copies."""
     dtype = computing_type(p)
 
     def moved(name: str, value: Any) -> Any:
@@ -71,7 +77,7 @@ def of_type(p: Tensor, state: Mapping[str, Any]) -> dict[str, Any]:
             return value
         if name == "step":
             return value.detach().to("cpu", copy=True)
-        return value.detach().to(p.device, dtype if value.is_floating_point() else value.dtype, copy=True)
+        return value.detach().to(p.device, dtype if value.is_floating_point() else value.dtype, copy=True).contiguous()
 
     return {name: moved(name, value) for name, value in state.items()}
 
@@ -87,7 +93,10 @@ def require_states(groups: list[dict[str, Any]], state_dict: Mapping[str, Any], 
     for i, group in enumerate(state_dict["param_groups"]):
         missing = [name for name in settings if name not in group]
         if missing:
-            raise ValueError(f"state_dict is not one of Adapprox: its group {i} has no {', '.join(map(repr, missing))}")
+            raise ValueError(
+                f"state_dict is not one of Adapprox, or of another version: "
+                f"its group {i} has no {', '.join(map(repr, missing))}"
+            )
     for p, state in states_of(groups, state_dict):
         wrong = misfit(p, state)
         if wrong:

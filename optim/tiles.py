@@ -20,7 +20,7 @@ TILES = 16  # at most
 
 
 class Numbers(NamedTuple):
-    """What a pass is told, see ``_kernels.tracking.pass_over``; what only concerns M or W may be 0 without them."""
+    """What a pass is told, in the order of ``_kernels.tracking.pass_over``; without M or W what concerns them is 0."""
 
     fresh: float
     eps: float
@@ -106,7 +106,7 @@ def in_turn(work: Callable[[int], None], count: int) -> None:
         for i in range(first, count, threads):
             work(i)
 
-    others = [_pool(os.getpid(), threads - 1).submit(some, first) for first in range(1, threads)]
+    others = [_pool(os.getpid()).submit(some, first) for first in range(1, threads)]
     if count:
         some(0)
     for other in others:
@@ -114,6 +114,6 @@ def in_turn(work: Callable[[int], None], count: int) -> None:
 
 
 @cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads of this process: those of a parent do not live on in a fork."""
-    return ThreadPoolExecutor(threads, "optsci-tiles")
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads of this process, begun when they are needed: those of a parent do not live on in a fork."""
+    return ThreadPoolExecutor(TILES - 1, "optsci-tiles")

@@ -64,7 +64,7 @@ def update_matrices(
     Args:
         W: B weights (m, n), of any floating type.
         G: gradients.
-        M: averages of the updates in the type of the computation, or None.
+        M: averages of the gradients, or of the updates, in the type of the computation; or None.
         Q: (B, m, k), 0 at first.
         U: (B, n, k), 0 at first.
         rank: (B,) int32, columns that count, where the rank adapts.
@@ -79,7 +79,7 @@ def update_matrices(
         The new Q, U and rank.
     """
     if due is Due.PASS and needs_no_stack(Q, rule):
-        return *_one_by_one(W, G, M, Q, U, _start(U, rank, rule, where), settings, where), rank
+        return *_one_by_one(W, G, M, Q, U, rank, settings, rule, where), rank
     scales, averages = scales_of(settings, where.step), None if settings.average_updates else M
     grads = stacked(G).to(Q.dtype)
     V = second_moment(Q, U, grads, settings.b2)
@@ -116,7 +116,7 @@ def update_dense(
     Args:
         W: B weights (m, n); a vector is a matrix of one column.
         G: gradients.
-        M: averages of the updates, or None.
+        M: averages of the gradients, or of the updates, or None.
         V: second moments, (m, n).
         settings: see there.
         where: which tensors.
@@ -186,16 +186,18 @@ def _one_by_one(
     M: Sequence[Tensor] | None,
     Q: Tensor,
     U: Tensor,
-    X: Tensor,
+    rank: Tensor,
     settings: Settings,
+    rule: Rule,
     where: Where,
 ) -> tuple[Tensor, Tensor]:
-    """The factors after a pass from the directions X; what is small is done for all matrices together."""
+    """The factors after a pass; what is small is done for all matrices together."""
+    X = _start(U, rank, rule, where)
     scales, averages = scales_of(settings, where.step), None if settings.average_updates else M
     k, averaged = Q.shape[-1], averages is not None
     past, start, Q = padded(settings.b2 * U), padded(X), Q.contiguous()
     # Without a clip the size of the whole update need not be known before the weights move.
-    at_once = settings.clip == math.inf and (M is None or averaged) and fits_kernels(Q.new_empty(G[0].shape), *W)
+    at_once = settings.clip == math.inf and (M is None or averaged) and W[0].dtype is Q.dtype and fits_kernels(*W)
     numbers = Numbers(scales.fresh, scales.eps, settings.b1, scales.new, scales.guard)
     if at_once:
         keep, rate = 1 - float(settings.lr) * settings.weight_decay, float(settings.lr) * scales.size
@@ -208,15 +210,19 @@ def _one_by_one(
         to_move = W[b] if at_once else None
         products[b], sizes[b] = pass_in_tiles(g, m, to_move, Q[b], past[b], start[b], P, Y[b], numbers)
         if P is not None:
-            (size,) = where.total(sizes[b : b + 1])
+            size = sizes[b : b + 1]
+            if settings.clip < math.inf:
+                (size,) = where.total(size)
             one = where._replace(indices=where.indices[b : b + 1])
             rest = None if M is None or averaged else M[b : b + 1]
             descend(W[b : b + 1], rest, P[None], size, settings, one, averaged=averaged)
     gram, products, sizes = where.total(torch.bmm(Y.mT, Y), products[:, :k].mT, sizes)
     newQ, newU = finish_pass(Y, gram, products, where.total)
-    lost = (sizes > 0) & ~(newU.isfinite().all((-2, -1)) & newU.any(-1).any(-1))
-    for b in lost.nonzero().flatten().tolist():  # a gradient that jumped by many orders of magnitude
+    found = newU.isfinite().all((-2, -1)) & newU.any(-1).any(-1) & U.any(-1).any(-1)
+    for b in ((sizes > 0) & ~found).nonzero().flatten().tolist():  # no past, or a jump by orders of magnitude
         i = slice(b, b + 1)
         V = second_moment(Q[i], U[i], G[b].to(Q.dtype)[None], settings.b2)
-        newQ[i], newU[i] = one_pass(V, X[i], where.total)
+        one = where._replace(indices=where.indices[i])
+        q, u, _ = _fresh(V, k, rank[i], settings, rule, one, Due.REFRESH)
+        newQ[i], newU[i] = (functional.pad(factor, (0, k - factor.shape[-1])) for factor in (q, u))
     return newQ, newU

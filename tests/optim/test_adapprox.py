@@ -3,6 +3,7 @@
 import math
 import pickle
 from copy import deepcopy
+from itertools import accumulate
 
 import pytest
 import torch
@@ -192,6 +193,61 @@ def test_a_gradient_may_jump(jump):
         assert (Q @ U.T - V).norm() < 1.3 * best  # a single pass from directions that are nothing to it
     else:
         assert U.any()
+
+
+@pytest.mark.parametrize("stacks", [False, True], ids=["one by one", "stacked"])
+def test_factors_that_fade_away_leave_the_weights_finite(monkeypatch, stacks):
+    """V shrinks by 0.9 in every step without a gradient, through all that is not quite 0."""
+    if stacks:
+        monkeypatch.setattr("optsci.optim.update.needs_no_stack", lambda Q, rule: False)
+    grads = [1e-3 * normal(40, 36, seed=t) for t in range(5)]
+    W, _ = train([*grads, *[torch.zeros(40, 36)] * 900, *grads], normal(40, 36), rank=4, betas=(0.9, 0.9))
+    assert W.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-18])
+def test_tiny_gradients_of_rank_one_leave_the_weights_finite(scale):
+    size = torch.outer(normal(40).abs() + 0.1, normal(50, seed=1).abs() + 0.1)
+    grads = [scale * size * normal(40, 50, seed=t).sign() for t in range(20)]
+    W, _ = train(grads, normal(40, 50), rank=4)
+    assert W.isfinite().all()
+
+
+def test_the_first_gradient_may_come_late():
+    """Factors without a past begin as those of a first step do: no update is much larger than AdamW's."""
+    grads = [*[torch.zeros(40, 50)] * 30, *[normal(40, 50, seed=t) for t in range(20)]]
+    start, p = normal(40, 50), nn.Parameter(normal(40, 50))
+    adamw = torch.optim.AdamW([p], lr=1e-2, weight_decay=0.1)
+    for g in grads:
+        p.grad = g.clone()
+        adamw.step()
+    W, _ = train(grads, start, lr=1e-2, rank=4)
+    late, _ = train(grads[30:], start, lr=1e-2, rank=4)
+    on_time = nn.Parameter(start.clone())
+    usual = torch.optim.AdamW([on_time], lr=1e-2, weight_decay=0.1)
+    for g in grads[30:]:
+        on_time.grad = g.clone()
+        usual.step()
+    assert (W - p.detach()).abs().max() < 2 * (late - on_time.detach()).abs().max()
+
+
+def test_memory_does_not_grow_with_the_number_of_equal_matrices():
+    """What a step needs beside the states, by PyTorch's profiler."""
+
+    def peak(count):
+        parameters = [nn.Parameter(normal(64, 64, seed=i)) for i in range(count)]
+        optimizer = Adapprox(parameters, rank=0.25)
+        for t in range(2):
+            for i, p in enumerate(parameters):
+                p.grad = normal(64, 64, seed=100 * t + i)
+            if t == 0:
+                optimizer.step()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            optimizer.step()
+        events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+        return max(accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
+
+    assert peak(300) < 1.05 * peak(150)
 
 
 @pytest.mark.parametrize("truncate", [svd, columns])

@@ -77,7 +77,7 @@ def test_nothing_moves_where_a_later_gradient_is_refused():
 def test_the_state_of_another_optimizer_is_refused(other):
     _, saved = stepped((40, 36), optimizer=other)
     p, mine = stepped((40, 36))
-    with pytest.raises(ValueError, match="not one of Adapprox"):
+    with pytest.raises(ValueError, match="not one of Adapprox, or of another version"):
         mine.load_state_dict(saved.state_dict())
     p.grad = normal(40, 36)
     mine.step()
@@ -193,3 +193,21 @@ def test_the_step_counts_where_it_does_not_wait_for_a_device():
         p.grad = torch.empty(40, 36)
         optimizer.step()
     assert optimizer.state[p]["step"] == 1
+
+
+@pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq"])
+def test_states_in_another_order_in_memory_are_put_in_order(name):
+    shape = (40, 5, 3, 3)
+    _, saved = stepped(shape, 2, rank=0.9999 if name == "exp_avg_sq" else 4)
+    (p, other), (q, same) = (stepped(shape, 1, rank=0.9999 if name == "exp_avg_sq" else 4) for _ in range(2))
+    state = deepcopy(saved.state_dict())
+    same.load_state_dict(state)
+    state["state"][0][name] = state["state"][0][name].contiguous(memory_format=torch.channels_last)
+    other.load_state_dict(state)
+    other.state[p]["exp_avg"] = other.state[p]["exp_avg"].contiguous(memory_format=torch.channels_last)
+    p.data = q.detach().clone()
+    for i in range(3):
+        p.grad, q.grad = normal(*shape, seed=i), normal(*shape, seed=i)
+        other.step()
+        same.step()
+    assert torch.equal(p, q)
