@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 KEPT = HERE / "adapprox.json"
 TIMES = HERE / "adapprox_time.json"  # name: milliseconds of a training step
 SEEDS, RATES = (0, 1, 2), (2.5e-4, 5e-4, 1e-3, 2e-3)
-SMALLER, LARGER = (6.25e-5, 1.25e-4, 2.5e-4, 5e-4), (5e-3, 1e-2, 2e-2)  # where the best rates of others are
+SMALLER, LARGER = (6.25e-5, 1.25e-4, 2.5e-4, 5e-4), (5e-3, 1e-2, 2e-2, 4e-2)  # where the best rates of others are
 STEPS, BATCH, LENGTH, WARMUP, DECAY = 300, 8, 128, 30, 0.1
 ADAMW = "AdamW"
 OURS, PUBLISHED = "Adapprox, k = 16", "Adapprox, k = 16, the published step"
