@@ -32,7 +32,7 @@ from ..control.plots import plot_control_images, plot_control_lines, plot_decay,
 from ..equations import Fields
 from ..gauss_newton import gauss_newton
 from ..networks import MLP
-from .outcome import Outcome, relative
+from .outcome import Outcome, curves, relative
 
 SQUARE, SIDE = (-1.0, 1.0, -1.0, 1.0), 120  # of the images
 CHECKED = 4096  # points that errors and integrals are taken at
@@ -271,9 +271,8 @@ def state_and_target(known: Known, u: Fields, x: Tensor) -> dict[str, Tensor]:
 
 def decay(trained: Trained) -> Any:
     """The loss and the error of u."""
-    history = trained.run.history
-    drawn = {"loss": history["loss"], "error of u": history["error"]}
-    return plot_decay({name: (history["iteration"], values) for name, values in drawn.items()}, xlabel="step")
+    drawn = curves(trained.run, "loss", "error")
+    return plot_decay({"loss": drawn["loss"], "error of u": drawn["error"]}, xlabel="step")
 
 
 def grid() -> Tensor:

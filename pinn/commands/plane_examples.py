@@ -28,8 +28,8 @@ from ..control.subproblem import Summable
 from ..domains import UnitSquare
 from ..networks import MLP
 from ..sampling import sobol
-from .line_examples import curves, tracked, training
-from .outcome import Outcome, relative
+from .line_examples import TRACKED, tracked, training
+from .outcome import Outcome, curves, relative
 
 FINER = 8  # spacings of the elliptic reference in one of the nodes
 SIDE = 60  # pixels of images of functions
@@ -91,7 +91,7 @@ def elliptic(
     figures = {
         "state": plot_images({"state y": image(state), "target": image(wanted)}),
         "control": plot_control_images({"control u": image(u)}, cost.lower, cost.upper),
-        "convergence": plot_decay(curves(run), xlabel="outer iteration"),
+        "convergence": plot_decay(curves(run, *TRACKED), xlabel="outer iteration"),
         "comparison": plot_images({"u - reference": image(u - exact_u), "y - reference": image(state - exact_y)}),
     }
     errors = {"u": relative(u, exact_u), "y": relative(state, exact_y)}
@@ -146,7 +146,7 @@ def source(
             xlabel="side of the square",
         ),
         "control": plot_control_images({"u": u, "exact states": reference, "truth": truth}, extent=middle),
-        "convergence": plot_decay(curves(run), xlabel="outer iteration"),
+        "convergence": plot_decay(curves(run, *TRACKED), xlabel="outer iteration"),
         "comparison": plot_differences({"u - truth": u - truth, "u - exact states": u - reference}, middle),
     }
     errors = {"u": relative(u, truth), "y": relative(state, exact_state)}
@@ -198,7 +198,7 @@ def sparse_heat(
     figures = {
         "state": plot_images(images("y", fields.get_submodule("y"))),
         "control": plot_control_images(images("u", control), cost.lower, cost.upper),
-        "convergence": plot_decay(curves(run), xlabel="outer iteration"),
+        "convergence": plot_decay(curves(run, *TRACKED), xlabel="outer iteration"),
         "comparison": plot_differences(off),
     }
     shares = active_sets(found["u"], cost.lower, cost.upper).shares()
