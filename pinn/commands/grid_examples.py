@@ -11,10 +11,10 @@ from optsci.iteration import Result, solve
 
 from ..control.control_sets import active_sets
 from ..control.manufactured import bilinear_parabolic, sparse_target
+from ..control.newton_control import ControlCost, control_objective, semismooth_newton
 from ..control.nonlinear_maps import BilinearHeatMap
 from ..control.plots import Extent, plot_control_images, plot_decay, plot_differences, plot_images
 from ..control.primal_dual_control import nonlinear_primal_dual, primal_dual
-from ..control.semismooth_newton import ControlCost, control_objective, semismooth_newton
 from ..control.solution_maps import EllipticMap, space_time_points
 from .outcome import Outcome, curves, relative
 

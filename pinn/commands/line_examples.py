@@ -18,9 +18,9 @@ from ..control.burgers import BurgersControl
 from ..control.burgers_map import BurgersMap
 from ..control.control_sets import active_sets
 from ..control.inverse_potential import InversePotential, potential_data, potential_prior, sine
+from ..control.newton_control import ControlCost, control_objective
 from ..control.one_dimensional_reference import GaussNewtonPotential, burgers_reference
 from ..control.plots import plot_control_lines, plot_decay, plot_lines
-from ..control.semismooth_newton import ControlCost, control_objective
 from ..control.subproblem import Subproblem, Summable
 from ..domains import Interval
 from ..networks import MLP

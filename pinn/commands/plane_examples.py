@@ -18,9 +18,9 @@ from ..ansatz import BoundaryAnsatz
 from ..control.control_sets import active_sets
 from ..control.elliptic import EllipticControl
 from ..control.manufactured import sparse_parabolic
+from ..control.newton_control import ControlCost, semismooth_newton
 from ..control.parabolic import heat_fields, heat_subproblem, optimal_control, space_time
 from ..control.plots import plot_control_images, plot_decay, plot_differences, plot_images, plot_lines
-from ..control.semismooth_newton import ControlCost, semismooth_newton
 from ..control.solution_maps import EllipticMap, HeatMap
 from ..control.source_identification import SourceIdentification, source_fields
 from ..control.source_problem import BoundaryMisfit, SourceProblem, boundary_map, two_sources

@@ -42,7 +42,7 @@ from optsci.iteration import Status, solve
 
 from ..ansatz import column
 from ..domain_protocol import Domain
-from ..gauss_newton import GaussNewtonState, gauss_newton
+from ..levenberg_marquardt import GaussNewtonState, gauss_newton
 from ..losses import Loss, column_of, finite_points, require_match
 from ..parameter_vectors import require_trained
 
