@@ -26,10 +26,10 @@ from .energies import Energy, double_well, harmonic, mueller_brown
 from .equations import Coupled, Equation, Field, Fields
 from .features import FourierFeatures, PeriodicFeatures
 from .feynman_kac import Labels, labels
-from .gauss_newton import GaussNewtonState, gauss_newton
 from .jacobians import jacobian_operator, parameters, residual_jacobian
 from .lbfgs import LBFGSState, lbfgs
 from .level_sets import LevelSet, Star
+from .levenberg_marquardt import GaussNewtonState, gauss_newton
 from .losses import Boundary, Data, Loss, Neumann, Periodic, Residual, Robin, Rows, Squares, sketched
 from .multilevel import Multilevel
 from .natural_gradient import NaturalGradientState, natural_gradient

@@ -22,8 +22,8 @@ from optsci.iteration import solve
 from .conditioning import function_spectrum
 from .feynman_kac import Labels, labels
 from .files import write_figures, write_json
-from .gauss_newton import gauss_newton
 from .lbfgs import lbfgs
+from .levenberg_marquardt import gauss_newton
 from .losses import Boundary, Data, Loss, Residual
 from .named_problems import well_exit
 from .networks import MLP

@@ -109,12 +109,11 @@ class Coupled:
         functions = self.functions(u)
         with torch.no_grad():
             leaves = [Field(*(part.detach() for part in self.field(v))) for v in functions]
+        flat = [part.requires_grad_() for field in leaves for part in field]
         with torch.enable_grad():
-            if self.residual(self.points, *leaves).requires_grad:
-                return None
-            leaves = [Field(*(part.requires_grad_() for part in field)) for field in leaves]
             r = self.weighted(leaves)
-            flat = [part for field in leaves for part in field]
+            if depends_on_others(r, flat):
+                return None
             slopes = torch.autograd.grad(r.sum(), flat, allow_unused=True) if r.requires_grad else [None] * len(flat)
         x, d = self.points, self.points.shape[1]
         one, nothing = x.new_ones(len(x), 1), x.new_zeros(len(x), 1)
@@ -133,6 +132,25 @@ class Coupled:
 
     def scaled(self, weight: float) -> Coupled:
         return replace(self, weight=weight * self.weight)
+
+
+def depends_on_others(r: Tensor, own: Sequence[Tensor]) -> bool:
+    """Whether r is a function of other tensors with gradients than these.
+
+    >>> a, b = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    >>> depends_on_others(2 * a, [a]), depends_on_others(2 * a + b.detach(), [a]), depends_on_others(a * b, [a])
+    (False, False, True)
+    """
+    known, seen, ahead = {*map(id, own)}, set(), [r.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "torch::autograd::AccumulateGrad" and id(node.variable) not in known:
+            return True
+        ahead += [following for following, _ in node.next_functions]
+    return False
 
 
 def Equation(

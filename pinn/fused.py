@@ -158,7 +158,7 @@ def jet_with_factor(f: Any, of: Jet, factor: Tensor | None) -> Jet:
         return jet_of(f, of)
     zero = torch.zeros_like(of.second)
     found = jet_of(f, of._replace(second=zero))
-    first = jet_of(f, Jet(of.value, of.second[None], zero)).slopes[0]
+    first = jet_of(f, of._replace(slopes=of.slopes[:0])).second
     return found._replace(second=factor * found.second + first)
 
 

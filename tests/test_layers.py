@@ -50,6 +50,11 @@ LAYERS = (  # from the bottom up
     {"cli"},
     {"__main__"},
 )
+HIDDEN = {  # modules of the name of their function, as they should not be
+    "optsci": {"admm", "anderson", "frank_wolfe"},
+    "pinn": {"lbfgs", "natural_gradient"},
+    "compress": {"refit", "speed"},
+}
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 LIBRARY = sorted(path for folder in ("optsci", *APPLICATIONS) for path in (ROOT / folder).rglob("*.py"))
@@ -109,6 +114,14 @@ def test_applications_do_not_import_each_other(path):
     here = part([*package_of(path), path.stem])
     if here in APPLICATIONS:
         assert imported_parts(path) & APPLICATIONS <= {here}
+
+
+@pytest.mark.parametrize("path", [path for path in LIBRARY if path.name == "__init__.py"], ids=relative)
+def test_no_name_of_a_package_hides_one_of_its_modules(path):
+    """``import optsci.pinn.lbfgs as m`` makes m the function, where the package has a name lbfgs."""
+    package = package_of(path)
+    names = {name.split(".")[-1] for name in imported_names(path) if name.split(".")[:-2] == package}
+    assert names & {module.stem for module in path.parent.glob("*.py")} == HIDDEN.get(package[-1], set())
 
 
 @pytest.mark.parametrize("path", LIBRARY + USERS, ids=relative)

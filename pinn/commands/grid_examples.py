@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from optsci.iteration import solve
+from optsci.iteration import Result, solve
 
 from ..control.control_sets import active_sets
 from ..control.manufactured import bilinear_parabolic, sparse_target
+from ..control.newton_control import ControlCost, control_objective, semismooth_newton
 from ..control.nonlinear_maps import BilinearHeatMap
 from ..control.plots import Extent, plot_control_images, plot_decay, plot_differences, plot_images
 from ..control.primal_dual_control import nonlinear_primal_dual, primal_dual
-from ..control.semismooth_newton import ControlCost, control_objective, semismooth_newton
 from ..control.solution_maps import EllipticMap, space_time_points
-from .outcome import Outcome, relative
+from .outcome import Outcome, curves, relative
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NEAR = 1e-6  # a control is found if the bound of its distance is this share of it
 
@@ -47,7 +50,7 @@ def sparse_elliptic(seed: int, steps: int = 1000, *, cells: int = 64, progress: 
     figures = {
         "state": plot_images({"state y": image(y), "target": image(target)}, of_nodes(cells)),
         "control": plot_control_images({"control u": image(u)}, cost.lower, cost.upper, of_nodes(cells)),
-        "convergence": plot_decay(curves(run, newton, "error", "bound", "residual")),
+        "convergence": decay(run, newton, "error", "bound", "residual"),
         "comparison": plot_differences({"u - u of semismooth Newton": image(u - exact)}, of_nodes(cells)),
     }
     more = objectives(S, target, cost, u, exact) | {
@@ -92,7 +95,7 @@ def bilinear_heat(seed: int, steps: int = 300, *, cells: int = 16, times: int = 
     figures = {
         "state": plot_images(images(y, "y"), of_nodes(cells)),
         "control": plot_control_images(images(u, "u"), cost.lower, cost.upper, of_nodes(cells)),
-        "convergence": plot_decay(curves(run, newton, "error", "residual")),
+        "convergence": decay(run, newton, "error", "residual"),
         "comparison": plot_differences(images(reference - exact.u, "Newton - exact"), of_nodes(cells)),
     }
     sets = active_sets(u, cost.lower, cost.upper)
@@ -117,7 +120,6 @@ def objectives(S: Any, target: Tensor, cost: ControlCost, u: Tensor, reference: 
     return {name: S.weight * float(control_objective(S, target, cost, v)) for name, v in values.items()}
 
 
-def curves(run: Any, newton: Any, *names: str) -> dict[str, tuple[list[float], list[float]]]:
+def decay(run: Result, newton: Result, *names: str) -> Figure:
     """What the iteration tracked, and the residual of Newton's method."""
-    drawn = {name: (run.history["iteration"], run.history[name]) for name in names}
-    return drawn | {"semismooth Newton, residual": (newton.history["iteration"], newton.history["residual"])}
+    return plot_decay(curves(run, *names) | {"semismooth Newton, residual": curves(newton, "residual")["residual"]})

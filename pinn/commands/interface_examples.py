@@ -12,8 +12,9 @@ from torch import Tensor
 from optsci.iteration import Result, solve
 
 from ..control.control_sets import active_sets
-from ..control.interface_control import FluxControl, interface_points, optimality_system
+from ..control.interface_control import FluxControl
 from ..control.interface_energy import energy_rounds
+from ..control.interface_equations import interface_points, optimality_system
 from ..control.interface_fields import interface_adjoint, interface_state, violations
 from ..control.interface_flower import HALF, flower_fields
 from ..control.interface_problems import (
@@ -27,12 +28,12 @@ from ..control.interface_problems import (
 )
 from ..control.interface_rays import star_rays
 from ..control.interface_reference import fitted_finite_elements
-from ..control.interfaces import values_at
+from ..control.interface_values import values_at
 from ..control.plots import plot_control_images, plot_control_lines, plot_decay, plot_images
 from ..equations import Fields
-from ..gauss_newton import gauss_newton
+from ..levenberg_marquardt import gauss_newton
 from ..networks import MLP
-from .outcome import Outcome, relative
+from .outcome import Outcome, curves, relative
 
 SQUARE, SIDE = (-1.0, 1.0, -1.0, 1.0), 120  # of the images
 CHECKED = 4096  # points that errors and integrals are taken at
@@ -271,9 +272,8 @@ def state_and_target(known: Known, u: Fields, x: Tensor) -> dict[str, Tensor]:
 
 def decay(trained: Trained) -> Any:
     """The loss and the error of u."""
-    history = trained.run.history
-    drawn = {"loss": history["loss"], "error of u": history["error"]}
-    return plot_decay({name: (history["iteration"], values) for name, values in drawn.items()}, xlabel="step")
+    drawn = curves(trained.run, "loss", "error")
+    return plot_decay({"loss": drawn["loss"], "error of u": drawn["error"]}, xlabel="step")
 
 
 def grid() -> Tensor:

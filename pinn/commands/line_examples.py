@@ -11,22 +11,23 @@ from torch import Tensor
 
 from optsci.admm import admm
 from optsci.functions import Box
-from optsci.iteration import Result, solve
+from optsci.iteration import solve
 
 from ..ansatz import BoundaryAnsatz
 from ..control.burgers import BurgersControl
 from ..control.burgers_map import BurgersMap
 from ..control.control_sets import active_sets
 from ..control.inverse_potential import InversePotential, potential_data, potential_prior, sine
+from ..control.newton_control import ControlCost, control_objective
 from ..control.one_dimensional_reference import GaussNewtonPotential, burgers_reference
 from ..control.plots import plot_control_lines, plot_decay, plot_lines
-from ..control.semismooth_newton import ControlCost, control_objective
 from ..control.subproblem import Subproblem, Summable
 from ..domains import Interval
 from ..networks import MLP
-from .outcome import Outcome, relative
+from .outcome import Outcome, curves, relative
 
 UNIT = Interval(0.0, 1.0)
+TRACKED = ("error", "primal", "dual")
 FINER = 64  # spacings of the reference in one of the nodes
 
 
@@ -69,7 +70,7 @@ def burgers(
     figures = {
         "state": plot_lines(x, {"y": state, "finite differences": exact_y, "target": torch.full_like(x, 0.3)}),
         "control": plot_control_lines(x, {"u": u, "finite differences": exact_u}, upper=bound),
-        "convergence": plot_decay(curves(run), xlabel="outer iteration"),
+        "convergence": plot_decay(curves(run, *TRACKED), xlabel="outer iteration"),
         "comparison": plot_lines(x, {"u - finite differences": u - exact_u, "y - finite differences": state - exact_y}),
     }
     errors = {"u": relative(u, exact_u), "y": relative(state, exact_y)}
@@ -124,7 +125,7 @@ def inverse_potential(
     figures = {
         "state": plot_lines(x, {"y": state, "without noise": measured.state, "data": data}),
         "control": plot_control_lines(x, {"u": u, "finite differences": reference, "truth": truth}, lower=lower),
-        "convergence": plot_decay(curves(run), xlabel="outer iteration"),
+        "convergence": plot_decay(curves(run, *TRACKED), xlabel="outer iteration"),
         "comparison": plot_lines(x, {"u - finite differences": u - reference, "u - truth": u - truth}),
     }
     errors = {"u": relative(u, reference), "y": relative(state, measured.state)}
@@ -144,11 +145,6 @@ def tracked(exact: Tensor) -> dict[str, Any]:
         "primal": lambda s: s.primal / s.z.norm().clamp(min=1),
         "dual": lambda s: s.dual / (s.rho * s.u).norm().clamp(min=1),
     }
-
-
-def curves(run: Result) -> dict[str, tuple[list[float], list[float]]]:
-    """What was tracked."""
-    return {name: (run.history["iteration"], run.history[name]) for name in ("error", "primal", "dual")}
 
 
 def training(f: Subproblem) -> dict[str, float]:

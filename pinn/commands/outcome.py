@@ -23,6 +23,11 @@ class Outcome(NamedTuple):
     figures: dict[str, Figure]  # "state", "control", "convergence" and "comparison"
 
 
+def curves(run: Result, *names: str) -> dict[str, tuple[list[float], list[float]]]:
+    """Return what was tracked under these names, as `plot_decay` takes it."""
+    return {name: (run.history["iteration"], run.history[name]) for name in names}
+
+
 def relative(found: Tensor, exact: Tensor) -> float:
     """Return ||found - exact|| / ||exact||."""
     return float((found - exact).norm() / exact.norm())

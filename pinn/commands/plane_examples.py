@@ -18,9 +18,9 @@ from ..ansatz import BoundaryAnsatz
 from ..control.control_sets import active_sets
 from ..control.elliptic import EllipticControl
 from ..control.manufactured import sparse_parabolic
+from ..control.newton_control import ControlCost, semismooth_newton
 from ..control.parabolic import heat_fields, heat_subproblem, optimal_control, space_time
 from ..control.plots import plot_control_images, plot_decay, plot_differences, plot_images, plot_lines
-from ..control.semismooth_newton import ControlCost, semismooth_newton
 from ..control.solution_maps import EllipticMap, HeatMap
 from ..control.source_identification import SourceIdentification, source_fields
 from ..control.source_problem import BoundaryMisfit, SourceProblem, boundary_map, two_sources
@@ -28,8 +28,8 @@ from ..control.subproblem import Summable
 from ..domains import UnitSquare
 from ..networks import MLP
 from ..sampling import sobol
-from .line_examples import curves, tracked, training
-from .outcome import Outcome, relative
+from .line_examples import TRACKED, tracked, training
+from .outcome import Outcome, curves, relative
 
 FINER = 8  # spacings of the elliptic reference in one of the nodes
 SIDE = 60  # pixels of images of functions
@@ -91,7 +91,7 @@ def elliptic(
     figures = {
         "state": plot_images({"state y": image(state), "target": image(wanted)}),
         "control": plot_control_images({"control u": image(u)}, cost.lower, cost.upper),
-        "convergence": plot_decay(curves(run), xlabel="outer iteration"),
+        "convergence": plot_decay(curves(run, *TRACKED), xlabel="outer iteration"),
         "comparison": plot_images({"u - reference": image(u - exact_u), "y - reference": image(state - exact_y)}),
     }
     errors = {"u": relative(u, exact_u), "y": relative(state, exact_y)}
@@ -146,7 +146,7 @@ def source(
             xlabel="side of the square",
         ),
         "control": plot_control_images({"u": u, "exact states": reference, "truth": truth}, extent=middle),
-        "convergence": plot_decay(curves(run), xlabel="outer iteration"),
+        "convergence": plot_decay(curves(run, *TRACKED), xlabel="outer iteration"),
         "comparison": plot_differences({"u - truth": u - truth, "u - exact states": u - reference}, middle),
     }
     errors = {"u": relative(u, truth), "y": relative(state, exact_state)}
@@ -198,7 +198,7 @@ def sparse_heat(
     figures = {
         "state": plot_images(images("y", fields.get_submodule("y"))),
         "control": plot_control_images(images("u", control), cost.lower, cost.upper),
-        "convergence": plot_decay(curves(run), xlabel="outer iteration"),
+        "convergence": plot_decay(curves(run, *TRACKED), xlabel="outer iteration"),
         "comparison": plot_differences(off),
     }
     shares = active_sets(found["u"], cost.lower, cost.upper).shares()

@@ -23,7 +23,7 @@ from ..checkpoints import load_checkpoint, save_checkpoint
 from ..conditioning import function_spectrum
 from ..feynman_kac import Labels, labels
 from ..files import write_figures, write_json
-from ..gauss_newton import gauss_newton
+from ..levenberg_marquardt import gauss_newton
 from ..losses import Boundary, Data, Loss, Neumann, Residual
 from ..networks import MLP
 from ..plots import plot_error, plot_loss, plot_solution, plot_spectrum

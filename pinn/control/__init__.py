@@ -7,21 +7,20 @@ from .control_sets import ActiveSets, active_sets
 from .elliptic import EllipticCompromise, EllipticControl
 from .fem_reference import FiniteElements
 from .interface_ansatz import DiscontinuityCapturing, InterfaceAnsatz
-from .interface_control import (
-    DistributedControl,
-    FluxControl,
+from .interface_control import DistributedControl, FluxControl, Transmission
+from .interface_energy import EnergyState, adjoint_energy, energy, energy_rounds, state_energy
+from .interface_equations import (
     InterfacePoints,
-    Transmission,
     adjoint_equations,
     interface_points,
     optimality_system,
     soft_constraints,
     state_equations,
 )
-from .interface_energy import EnergyState, adjoint_energy, energy, energy_rounds, state_energy
 from .interface_fields import Violations, interface_adjoint, interface_state, violations
 from .interface_flower import flower_fields
 from .interface_learned import learned_distance, learned_lift, learned_phi
+from .interface_phi import collar, smooth_star
 from .interface_problems import (
     Known,
     circle_control,
@@ -33,7 +32,8 @@ from .interface_problems import (
 )
 from .interface_rays import Rays, StarRays, radial_flux, star_rays
 from .interface_reference import FittedSolution, fitted_finite_elements
-from .interfaces import Interface, Sides, collar, level_interface, smooth_star
+from .interface_values import Sides
+from .interfaces import Interface, level_interface
 from .inverse_potential import (
     InversePotential,
     InversePotentialCompromise,
@@ -42,19 +42,14 @@ from .inverse_potential import (
     potential_prior,
 )
 from .manufactured import Manufactured, bilinear_parabolic, sparse_elliptic, sparse_parabolic, sparse_target
+from .newton_control import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
 from .nonlinear_maps import BilinearHeatMap, SemilinearHeatMap
 from .one_dimensional_reference import BurgersReference, GaussNewtonPotential, burgers_reference
 from .parabolic import heat_fields, heat_subproblem, optimal_control
 from .pinn_solution_map import TrainedEllipticMap, optimality_gap
 from .plots import plot_control_images, plot_control_lines, plot_decay, plot_differences, plot_images, plot_lines
-from .primal_dual_control import (
-    PrimalDualControlState,
-    nonlinear_primal_dual,
-    primal_dual,
-    strong_convexity,
-    tuned_steps,
-)
-from .semismooth_newton import ControlCost, SemismoothNewtonState, SolutionMap, control_objective, semismooth_newton
+from .primal_dual_control import PrimalDualControlState, nonlinear_primal_dual, primal_dual
+from .primal_dual_steps import strong_convexity, tuned_steps
 from .solution_maps import EllipticMap, HeatMap, heat_norm, space_time_points
 from .source_identification import NeumannFeatures, SourceIdentification, source_fields
 from .source_problem import BoundaryMisfit, SourceProblem, boundary_map, two_sources

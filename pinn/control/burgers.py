@@ -32,7 +32,7 @@ from ..domains import Interval
 from ..equations import Equation, Field, Fields
 from ..losses import Loss
 from ..problems import Coefficient
-from .subproblem import Subproblem, largest_gradient, nodes_in, require_zero, values_at
+from .subproblem import Subproblem, largest_gradient, nodal_values, nodes_in, require_zero
 
 ENDS = ((0.0,), (1.0,))
 
@@ -141,4 +141,4 @@ def posed(nodes: Any, target: Any, nu: float, alpha: float) -> tuple[Tensor, Ten
     require_positive(nu, "nu")
     require_positive(alpha, "alpha")
     x = nodes_in(nodes, Interval(0.0, 1.0))
-    return x, values_at(target, "target", x)
+    return x, nodal_values(target, "target", x)

@@ -33,7 +33,7 @@ from ..domain_protocol import Domain
 from ..equations import Equation, Field, Fields
 from ..losses import Loss
 from ..problems import Coefficient
-from .subproblem import Subproblem, largest_gradient, nodes_in, require_zero, values_at
+from .subproblem import Subproblem, largest_gradient, nodal_values, nodes_in, require_zero
 
 CHECKED = 128  # points of the boundary at which a state is looked at
 
@@ -144,7 +144,7 @@ def posed(domain: Domain, nodes: Any, target: Any, alpha: float) -> tuple[Tensor
     """Return the nodes and the target at them, after making sure of all arguments."""
     require_positive(alpha, "alpha")
     x = nodes_in(nodes, domain)
-    return x, values_at(target, "target", x)
+    return x, nodal_values(target, "target", x)
 
 
 def warn_of_kinks(domain: Domain, state: nn.Module) -> None:

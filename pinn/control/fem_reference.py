@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from .solution_maps import require_count
 from .source_problem import BoundaryMisfit, SourceProblem
 
 
@@ -43,8 +43,7 @@ class FiniteElements:
     intervals: int = 64
 
     def __post_init__(self) -> None:
-        if not isinstance(self.intervals, Integral) or self.intervals < 1:
-            raise ValueError(f"intervals must be a whole number and at least 1, got {self.intervals!r}")
+        require_count(self.intervals, "intervals", 1)
 
     @cached_property
     def basis(self) -> Any:

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from ..ansatz import BoundaryAnsatz, jet_of
 from ..derivatives import Jet, Solution
 from ..features import side_by_side
-from .interfaces import Coefficient, Interface, Sides, require_kink, values_at
+from .interface_values import Coefficient, Sides, values_at
+from .interfaces import Interface, require_kink
 
 
 class Beside(nn.Module):

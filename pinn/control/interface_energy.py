@@ -41,13 +41,13 @@ import torch
 from torch import Tensor
 
 from ..equations import Equation, Field, Fields
-from ..gauss_newton import gauss_newton
+from ..levenberg_marquardt import gauss_newton
 from ..losses import Loss
 from ..parameter_vectors import require_trained, set_vector, to_vector
 from .interface_ansatz import InterfaceAnsatz
 from .interface_control import Problem, Transmission
 from .interface_rays import Rays, StarRays, radial_flux
-from .interfaces import Sides, values_at
+from .interface_values import Sides, values_at
 
 MORE = 10.0  # damping after a turn that was taken back
 

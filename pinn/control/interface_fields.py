@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ..derivatives import Solution
 from .interface_ansatz import InterfaceAnsatz
 from .interface_control import CHECKED, Transmission, points_of_domain
-from .interfaces import Coefficient, Interface, Sides, require_finite_at, values_at
+from .interface_values import Coefficient, Sides, require_finite_at, values_at
+from .interfaces import Interface
 
 INNER = 2048  # points of the domain at which a distance is looked at
 FEW = 3  # of them where it may vanish

@@ -24,8 +24,9 @@ from ..level_sets import Star
 from ..networks import MLP
 from .interface_control import DistributedControl
 from .interface_fields import interface_adjoint, interface_state
+from .interface_phi import smooth_star
 from .interface_problems import square_bubble
-from .interfaces import Sides, smooth_star
+from .interface_values import Sides
 
 HALF = (-math.pi / 2, math.pi / 2)
 STEEP = 4.0  # psi varies by about 1 from the center to the interface

@@ -20,11 +20,12 @@ from optsci.iteration import solve
 
 from ..derivatives import Solution
 from ..equations import Equation, Fields
-from ..gauss_newton import gauss_newton
+from ..levenberg_marquardt import gauss_newton
 from ..losses import Data, Loss
 from ..networks import MLP
 from .interface_ansatz import Beside
-from .interfaces import Coefficient, Interface, Sides, values_at
+from .interface_values import Coefficient, Sides, values_at
+from .interfaces import Interface
 
 Module = TypeVar("Module", bound=nn.Module)
 STEPS = 60  # of Gauss-Newton

@@ -25,7 +25,8 @@ from ..balls import Ball
 from ..domains import Box
 from ..level_sets import Star
 from ..numpy_on_torch import on_tensors
-from .interfaces import Interface, Sides
+from .interface_values import Sides
+from .interfaces import Interface
 
 WHOLE = (-math.pi, math.pi)
 

@@ -39,7 +39,8 @@ from ..domain_protocol import points_of
 from ..domains import Box
 from ..level_sets import Star
 from .interface_control import DistributedControl, FluxControl
-from .interfaces import Coefficient, Interface, values_at
+from .interface_values import Coefficient, values_at
+from .interfaces import Interface
 
 AWAY = 0.75  # least distance of lattice points from those of interface and boundary, in spacings: above 0.5 ** 0.5
 MOST_STEPS, ENDED = 50, 1e-10  # of Newton's method, and its last relative step

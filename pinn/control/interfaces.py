@@ -24,34 +24,26 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_finite, require_finite
+from optsci._tensor import require_finite
 
 from ..ansatz import column
 from ..derivatives import Solution, gradient
-from ..domain_protocol import TINY, Domain, points_of
+from ..domain_protocol import Domain, points_of
 from ..level_sets import LevelSet, Star
-from ..numpy_on_torch import on_tensors
 from ..sampling import UnitPoints, sobol
+from .interface_phi import smooth_star
+from .interface_values import Coefficient, Sides, require_finite_at, values_at
 
 CHECKED = 4096  # points at which an interface is looked at
 TIMES = 201  # and times, of a moving one
 TOUCHING = 4.0  # in squares of the spacing of points over the size of the part inside: nearer than that is touching
 EXACT = 1e-9  # what is 0, relative to the size of the part inside
-
-Coefficient = float | Solution  # a number, or a function of points, (n, d) -> (n, 1)
-
-
-class Sides(NamedTuple):
-    """Points, or functions, or numbers, of the two sides of an interface."""
-
-    inside: Any
-    outside: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,71 +292,3 @@ def level_interface(
     ValueError: inside must have a boundary in the domain, its psi is positive at all 4096 points
     """
     return Interface(domain, LevelSet(lambda x: -psi(x), lipschitz, domain.lower, domain.upper), horizon=horizon)
-
-
-def smooth_star(star: Star) -> Solution:
-    r"""Return :math:`\varphi = 1 + \psi\, r^3 / (r^3 + a^3)` for :math:`\psi = r - \rho(\text{angle})`.
-
-    With a half the least radius: near to :math:`1 + \psi`, and twice differentiable at the center, where that is not.
-
-    >>> phi = smooth_star(Star(lambda angle: 0.5 + 0 * angle, 0.0))
-    >>> phi(torch.tensor([[0.5, 0.0], [0.0, 0.25], [0.0, 0.0]], dtype=torch.float64)).round(decimals=6).tolist()
-    [[1.0], [0.875], [1.0]]
-    """
-    reach = (0.5 * star._least) ** 3
-
-    def phi(x: Tensor) -> Tensor:
-        r, psi = radial(star, x)
-        return (1 + psi * r**3 / (r**3 + reach))[:, None]
-
-    return phi
-
-
-def collar(star: Star, width: float | None = None, power: int = 3, height: float = 1.0) -> Solution:
-    r"""Return :math:`\varphi = 1 - h + h\,((\psi + w)_+/w)^m`, for :math:`\psi = |x - c| - \rho(\text{angle})`.
-
-    It varies in a collar of the width w inside of the boundary of a star, and is constant farther in.
-
-    Args:
-        star: the domain inside.
-        width: w, at most the least radius; None is 9/10 of that.
-        power: m, at least 3: with less the second derivatives jump at :math:`\psi = -w`.
-        height: h = c w^m; the normal derivative jumps by h m / w.
-
-    >>> phi = collar(Star(lambda angle: 0.5 + 0 * angle, 0.0))
-    >>> phi(torch.tensor([[0.5, 0.0], [0.0, 0.1], [0.0, 0.0]], dtype=torch.float64)).round(decimals=6).tolist()
-    [[1.0], [0.001372], [0.0]]
-    """
-    least = float(star._least)
-    w = 0.9 * least if width is None else width
-    if not 0 < w <= least:
-        raise ValueError(f"width must be positive and at most the least radius {least:g}, got {width}")
-    if power < 3:
-        raise ValueError(f"power must be at least 3, or second derivatives jump inside, got {power}")
-    if not (math.isfinite(height) and height != 0):
-        raise ValueError(f"height must be finite and not 0, got {height}")
-
-    def phi(x: Tensor) -> Tensor:
-        _, psi = radial(star, x)
-        return (1 - height + height * ((psi + w).clamp(min=0) / w) ** power)[:, None]
-
-    return phi
-
-
-def radial(star: Star, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distance r from the center and psi = r - rho(angle), both (n,)."""
-    across, up = (x - x.new_tensor(star.center)).unbind(1)
-    r = (across.square() + up.square() + TINY).sqrt()
-    return r, r - on_tensors(star.radius)(torch.atan2(up, across + TINY**0.5))
-
-
-def values_at(f: Coefficient, x: Tensor) -> Tensor:
-    """Return a number, or a function of points, at points, (n, 1)."""
-    return column("coefficient", f, x) if callable(f) else x.new_full((len(x), 1), float(f))
-
-
-def require_finite_at(f: Coefficient, x: Tensor, name: str) -> Tensor:
-    """Return the values (n, 1) of a coefficient, refusing what is not finite or not a column."""
-    value = column(name, f, x) if callable(f) else as_finite(f, name, like=x).expand(len(x), 1)
-    require_finite(value, name)
-    return value

@@ -45,7 +45,7 @@ from ..equations import Equation, Field, Fields
 from ..losses import Loss
 from ..problems import Coefficient
 from .one_dimensional_reference import GaussNewtonPotential
-from .subproblem import Subproblem, largest_gradient, nodes_in, require_zero, values_at
+from .subproblem import Subproblem, largest_gradient, nodal_values, nodes_in, require_zero
 
 ENDS = ((0.0,), (1.0,))
 
@@ -216,4 +216,4 @@ def posed(nodes: Any, data: Any, source: Any, nu: float) -> tuple[Tensor, Tensor
     """Return the nodes, the data and the source at them, after making sure of all arguments."""
     require_positive(nu, "nu")
     x = nodes_in(nodes, Interval(0.0, 1.0))
-    return x, values_at(data, "data", x), values_at(source, "source", x)
+    return x, nodal_values(data, "data", x), nodal_values(source, "source", x)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from optsci._tensor import as_finite
 
-from .semismooth_newton import ControlCost
+from .newton_control import ControlCost
 
 LINEAR_ELLIPTIC = ControlCost(alpha=1e-3, rho=2e-3, lower=-3.0, upper=5.0)
 LINEAR_PARABOLIC = ControlCost(alpha=0.01, rho=0.02, lower=-3.0, upper=5.0)

@@ -35,7 +35,7 @@ from optsci._tensor import as_finite, positive_scalar, require_positive
 from optsci.iteration import solve
 
 from .burgers_map import BurgersMap
-from .semismooth_newton import ControlCost, control_objective, semismooth_newton
+from .newton_control import ControlCost, control_objective, semismooth_newton
 
 Values = Callable[[np.ndarray], Any]  # coordinates (n,) -> values there, or a number
 

@@ -36,7 +36,7 @@ from ..domains import Box
 from ..equations import Equation, Field, Fields
 from ..losses import Loss, column_of
 from ..networks import MLP
-from .semismooth_newton import ControlCost
+from .newton_control import ControlCost
 from .subproblem import Subproblem, require_zero
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import optsci
 from optsci._tensor import as_finite, require_finite, require_positive
 
-from ..gauss_newton import gauss_newton
+from ..levenberg_marquardt import gauss_newton
 from ..losses import Loss, Rows, finite_points
 from .control_checks import gradient_of
 from .solution_maps import require_count, require_vector

@@ -15,12 +15,8 @@ each other.  For linear S, convex :math:`\theta` and r = 1 it converges if :math
 up to 2 if the product is at most 1; steps beyond are refused.  Of a nonlinear S the adjoint is that of the
 linearisation at S(u), and the condition is on the norm of that: convergence is local.
 
-**Which sigma.** The product of the steps is fixed by the norm, their ratio decides how fast: both parts are strongly
-convex, :math:`\theta` with a modulus :math:`\alpha`, the dual one with 1, and the contraction is best where
-:math:`\tau \alpha = \sigma` up to the enlargement, that is :math:`\sigma = \sqrt\alpha / \|S\|` (Chambolle and Pock
-2011, Algorithm 3).  This is the default; for sparse elliptic control with alpha from 1e-2 to 1e-6 it needs at most a
-tenth more iterations than the best multiple of it, see ``docs/benchmarks/control_primal_dual.md``.  Relaxation by 1.8
-saves more than the enlarged steps do there, and costs iterations for others.
+**Which steps.** Where they are not given, `primal_dual_steps` derives them from the norm of S and the strong convexity
+of :math:`\theta`.
 
 **How near.** With the strong convexity, a move (du, dp) bounds the distance from the solution,
 
@@ -44,18 +40,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from optsci._tensor import as_finite, require_nonnegative, require_positive
-from optsci.functions import Regularized, Restricted, SquaredL2, Tilted
-from optsci.functions.calculus import Scaled, Translated
+from optsci._tensor import as_finite, require_positive
+from optsci.functions import SquaredL2
+from optsci.functions.calculus import Translated
 from optsci.primal_dual import chambolle_pock_step
 from optsci.protocols import require
-from optsci.splitting import require_between
 
 from .control_checks import OperatorPair, derivative_gap, transpose_gap
-from .semismooth_newton import ControlCost
-
-BOUND = 4 / 3
-PRODUCT = 1.333  # of the steps and the squared norm, where a step is derived; 0.999 with relaxation
+from .primal_dual_steps import step_sizes, strong_convexity
 
 Linearised = Callable[[Tensor], Any]
 
@@ -93,7 +85,7 @@ def primal_dual(
         y_d: (m,), the target.
         u0: (n,) start; not modified.
         tau: primal step. None: from sigma, with a product of 1.333, of 0.999 with relaxation.
-        sigma: dual step. None: from tau; without either ``sqrt(alpha)/norm``, see this module; without strong
+        sigma: dual step. None: from tau; without either ``sqrt(alpha)/norm``, see `primal_dual_steps`; without strong
             convexity the root of the product over the norm.
         norm: of S. None: ``S.norm()`` where S has it, else by `OperatorPair`, 30 products with both maps.
         relaxation: r, between 0 and 2.
@@ -128,7 +120,7 @@ def primal_dual(
     pair = OperatorPair(S, adjoint, (len(y_d), len(u0)), u0)
     size = _norm(norm, S if hasattr(S, "norm") else pair)
     alpha = strong_convexity(theta)
-    steps = _steps(tau, sigma, size, alpha, relaxation)
+    steps = step_sizes(tau, sigma, size, alpha, relaxation)
     return _iterate(lambda u: pair, theta, y_d, u0, p0, *steps, relaxation, alpha, size)
 
 
@@ -199,47 +191,8 @@ def nonlinear_primal_dual(
 
     size = _norm(norm, OperatorPair(along, at_start.adjoint, at_start.shape, u0))
     alpha = strong_convexity(theta)
-    steps = _steps(tau, sigma, size, alpha, relaxation)
+    steps = step_sizes(tau, sigma, size, alpha, relaxation)
     return _iterate(linearised, theta, y_d, u0, p0, *steps, relaxation, 0.0, size)
-
-
-def tuned_steps(alpha: float, norm: float, product: float = PRODUCT) -> tuple[float, float]:
-    r"""Return tau and sigma with ``tau sigma norm**2 = product`` and :math:`\sigma = \sqrt\alpha / \|S\|`.
-
-    Args:
-        alpha: modulus of strong convexity; for 0, both steps are equal.
-        norm: of S, positive.
-        product: positive, below 4/3 for convergence.
-
-    >>> tuned_steps(alpha=0.25, norm=2.0, product=1.0)
-    (1.0, 0.25)
-    """
-    require_nonnegative(alpha, "alpha")
-    require_positive(norm, "norm")
-    require_positive(product, "product")
-    sigma = (math.sqrt(alpha) if alpha > 0 else math.sqrt(product)) / norm
-    return product / (sigma * norm**2), sigma
-
-
-def strong_convexity(theta: Any) -> float:
-    r"""Return a modulus of strong convexity, alpha: that of `ControlCost`, or of a sum of the core with `SquaredL2`.
-
-    >>> import optsci
-    >>> strong_convexity(optsci.SquaredL2(0.5) + (optsci.L1(0.1) + optsci.Box(-1, 1)))
-    0.5
-    """
-    match theta:
-        case ControlCost():
-            return float(theta.alpha)
-        case SquaredL2():
-            return float(theta.weight)
-        case Regularized():
-            return float(theta.mu) + strong_convexity(theta.f)
-        case Scaled():
-            return float(theta.scale) * strong_convexity(theta.f)
-        case Restricted() | Tilted() | Translated():
-            return strong_convexity(theta.f)
-    return 0.0
 
 
 def _iterate(
@@ -291,30 +244,6 @@ def _norm(norm: float | None, operator: Any) -> float:
     size = float(operator.norm() if norm is None else norm)
     require_positive(size, "norm")
     return size
-
-
-def _steps(tau: float | None, sigma: float | None, norm: float, alpha: float, relaxation: float) -> tuple[float, float]:
-    """Return both steps; refuse those past the bound."""
-    require_between(relaxation, 0, 2, "relaxation")
-    for name, step in (("tau", tau), ("sigma", sigma)):
-        if step is not None:
-            require_positive(step, name)
-    product = PRODUCT if relaxation == 1 else 0.999
-    if sigma is None:
-        sigma = tuned_steps(alpha, norm, product)[1] if tau is None else product / (tau * norm**2)
-    tau = product / (sigma * norm**2) if tau is None else tau
-    found = tau * sigma * norm**2
-    if not found < BOUND:
-        raise ValueError(
-            f"tau sigma norm**2 must be below 4/3, got {found:.6g} from tau={tau:.6g}, sigma={sigma:.6g} and "
-            f"norm={norm:.6g}: the iteration diverges for some problems"
-        )
-    if relaxation != 1 and not found <= 1 + 1e-9:
-        raise ValueError(
-            f"tau sigma norm**2 must be at most 1 with relaxation={relaxation:g}, got {found:.6g} from tau={tau:.6g}, "
-            f"sigma={sigma:.6g} and norm={norm:.6g}: no theory covers both"
-        )
-    return tau, sigma
 
 
 def _is_double(x: Tensor) -> bool:

@@ -30,7 +30,6 @@ denoising network, Gauss-Newton and least squares for Adam and L-BFGS, one least
 from __future__ import annotations
 
 import math
-from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +39,7 @@ from ..equations import Equation, Field, Fields
 from ..jacobians import parameters, residual_jacobian
 from ..losses import Loss
 from ..networks import MLP, cosine, entrywise
+from .solution_maps import require_count
 from .source_problem import BoundaryMisfit, SourceProblem
 from .subproblem import InnerSolve, Subproblem
 
@@ -125,8 +125,7 @@ class SourceIdentification:
         if not isinstance(problem, SourceProblem):
             raise TypeError(f"problem must be a SourceProblem, got {type(problem).__name__}")
         for name, count, least in (("rounds", rounds, 0), ("adjoint_points", adjoint_points, 2)):
-            if not isinstance(count, Integral) or count < least:
-                raise ValueError(f"{name} must be a whole number and at least {least}, got {count!r}")
+            require_count(count, name, least)
         self.problem, self.fields, self.rounds = problem, fields, rounds
         self.networks = {name: last_network(fields, name) for name in ("y", "p")}
         k = -(-COARSEST // (2 * problem.cells))

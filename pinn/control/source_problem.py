@@ -46,6 +46,8 @@ from torch import Tensor
 from optsci._tensor import as_finite, as_float, positive_scalar, require_nonnegative
 from optsci.functions.total_variation_2d import TotalVariation2D
 
+from .solution_maps import require_count
+
 ON_BOUNDARY = 1e-9  # how far a point of the boundary may be from it
 MODES = 64  # of the exact map: the 64-th has decayed to e^-50 on the way to the boundary
 
@@ -81,8 +83,7 @@ class SourceProblem:
         d = as_finite(self.values, "values", like=x)
         if d.shape != (len(x),):
             raise ValueError(f"values must be ({len(x)},), one for every point, got {tuple(d.shape)}")
-        if not isinstance(self.cells, Integral) or self.cells < 2:
-            raise ValueError(f"cells must be a whole number and at least 2, got {self.cells!r}")
+        require_count(self.cells, "cells", 2)
         corner = sides_of(x) == 2
         if corner.any():
             raise ValueError(f"points must not be corners, where there is no normal, got {x[corner][0].tolist()}")
@@ -144,8 +145,7 @@ class SourceProblem:
         tensor([-0.6436, -0.6436, -0.8107, -0.8107, -0.6706, -0.7837, -0.6706, -0.7837],
                dtype=torch.float64)
         """
-        if not isinstance(side, Integral) or side < 1:
-            raise ValueError(f"side must be a whole number and at least 1, got {side!r}")
+        require_count(side, "side", 1)
         s = (torch.arange(side, dtype=torch.float64) + 0.5) / side
         low, high = torch.zeros_like(s), torch.ones_like(s)
         x = torch.cat([torch.stack(pair, 1) for pair in ((low, s), (high, s), (s, low), (s, high))])
@@ -203,8 +203,7 @@ def boundary_map(points: Any, cells: int) -> Tensor:
     ValueError: points must lie on the boundary of the unit square, 1 of 1 do not: [0.5, 0.5]
     """
     given = on_boundary(points)
-    if not isinstance(cells, Integral) or cells < 1:
-        raise ValueError(f"cells must be a whole number and at least 1, got {cells!r}")
+    require_count(cells, "cells", 1)
     x = given.detach().cpu().double().numpy()
     edges = 0.25 + 0.5 / cells * np.arange(cells + 1)
     across = np.minimum(np.abs(x), np.abs(1 - x)).argmin(1)  # the coordinate that is constant along the side

@@ -42,7 +42,7 @@ from optsci.iteration import Status, solve
 
 from ..ansatz import column
 from ..domain_protocol import Domain
-from ..gauss_newton import GaussNewtonState, gauss_newton
+from ..levenberg_marquardt import GaussNewtonState, gauss_newton
 from ..losses import Loss, column_of, finite_points, require_match
 from ..parameter_vectors import require_trained
 
@@ -243,7 +243,7 @@ def require_zero(function: Any, name: str, x: Tensor, where: str = "the boundary
         )
 
 
-def values_at(given: Any, name: str, x: Tensor) -> Tensor:
+def nodal_values(given: Any, name: str, x: Tensor) -> Tensor:
     """Return finite values (n, 1) at points (n, d): of a number, of n values, or of a function as of `Problem`."""
     if callable(given):
         coordinates = np.ascontiguousarray(x.detach().cpu().double().numpy().T)

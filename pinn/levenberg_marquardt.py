@@ -23,6 +23,7 @@ from torch import Tensor
 
 from .damped_steps import DampedSteps
 from .jacobians import require_terms, residual_jacobian
+from .known_jets import with_known_jets
 from .losses import Loss
 from .parameter_vectors import EachStep, Ended, at_step, require_trained, set_vector, to_vector, value_at
 
@@ -75,8 +76,9 @@ def gauss_newton(
         raise ValueError(f"damping must be finite and at least 0, got {damping!r}")
 
     def iterate(k: int, mu: float | None, growth: float) -> Iterator[GaussNewtonState]:
+        of_u = with_known_jets(loss, u) if isinstance(loss, Loss) else loss
         while True:
-            now = at_step(loss, k)
+            now = at_step(of_u, k)
             theta = to_vector(u)
             r, J = residual_jacobian(u, now)
             before, largest = r.square().sum(), 2 * (J.mT @ r).abs().max()
