@@ -141,7 +141,8 @@ def depends_on_others(r: Tensor, own: Sequence[Tensor]) -> bool:
     >>> depends_on_others(2 * a, [a]), depends_on_others(2 * a + b.detach(), [a]), depends_on_others(a * b, [a])
     (False, False, True)
     """
-    known, seen, ahead = {*map(id, own)}, set(), [r.grad_fn]
+    known, seen = {*map(id, own)}, set()
+    ahead: list[Any] = [r.grad_fn]
     while ahead:
         node = ahead.pop()
         if node is None or node in seen:

@@ -120,11 +120,10 @@ def substituted(v: Solution, known: dict[Key, KnownJet]) -> Solution:
         return v
     *features, network = stages(v)
     found = known.get(key_of(features))
-    net = nn.Sequential(found, network) if found else v.net if isinstance(v, BoundaryAnsatz) else v
     if not isinstance(v, BoundaryAnsatz):
-        return net
-    lift, distance = (known.get((id(f),), f) for f in (v.lift, v.distance))
-    return BoundaryAnsatz(net, lift, distance)
+        return nn.Sequential(found, network) if found else v
+    net = nn.Sequential(found, network) if found else v.net
+    return BoundaryAnsatz(net, known.get((id(v.lift),), v.lift), known.get((id(v.distance),), v.distance))
 
 
 def stages(v: Any) -> list[Any]:
