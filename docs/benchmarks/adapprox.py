@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 KEPT = HERE / "adapprox.json"
 TIMES = HERE / "adapprox_time.json"  # name: milliseconds of a training step
 SEEDS, RATES = (0, 1, 2), (2.5e-4, 5e-4, 1e-3, 2e-3)
-SMALLER, LARGER = (6.25e-5, 1.25e-4, 2.5e-4, 5e-4), (5e-3, 1e-2, 2e-2, 4e-2)  # where the best rates of others are
+SMALLER, LARGER = (3.125e-5, 6.25e-5, 1.25e-4, 2.5e-4), (5e-3, 1e-2, 2e-2, 4e-2)  # where the best rates of others are
 STEPS, BATCH, LENGTH, WARMUP, DECAY = 300, 8, 128, 30, 0.1
 ADAMW = "AdamW"
 OURS, PUBLISHED = "Adapprox, k = 16", "Adapprox, k = 16, the published step"
@@ -229,23 +229,26 @@ def write_page(steps: int) -> None:
     runs = [run for run in kept(KEPT, Run) if run.steps == steps]
     if not runs:
         return
-    grids = {
-        name: {rate: [run for run in runs if (run.optimizer, run.rate) == (name, rate)] for rate in case.rates}
-        for name, case in OPTIMIZERS.items()
+    first = {
+        name: {run.rate: run for run in runs if (run.optimizer, run.seed) == (name, SEEDS[0])} for name in OPTIMIZERS
     }
-    best = {name: min(grid.values(), key=median_loss) for name, grid in grids.items() if any(grid.values())}
-    base, milliseconds = median_loss(best[ADAMW]), content(TIMES, {})
+    best = {
+        name: [run for run in runs if (run.optimizer, run.rate) == (name, min(found, key=lambda r: found[r].loss))]
+        for name, found in first.items()
+        if found
+    }
+    milliseconds = content(TIMES, {})
     lines = "\n".join(
-        f"| {name} | {some[0].rate:g} | {median_loss(some):.4f} | {min(run.loss for run in some):.4f} to "
-        f"{max(run.loss for run in some):.4f} | {median_loss(some) / base - 1:+.2%} | "
+        f"| {name} | {some[0].rate:g} | {median_loss(some):.4f} | {against(best, name, ADAMW)} | "
         f"{some[0].numbers / (2 * some[0].parameters):.1%} | {len(some)} |"
         for name, some in best.items()
     )
     searches = "\n".join(
-        f"| {name} | " + " | ".join(f"{rate:g}: {median_loss(some):.4f}" for rate, some in grid.items()) + " |"
-        for name, grid in grids.items()
-        if len(grid) > 1 and all(grid.values())
+        f"| {name} | " + " | ".join(f"{rate:g}: {found[rate].loss:.4f}" for rate in sorted(found)) + " |"
+        for name, found in first.items()
+        if len(found) > 1
     )
+    tried = max(map(len, first.values()))
     draw(best, milliseconds, steps)
     page = f"""# Training with Adapprox
 
@@ -255,29 +258,30 @@ A LLaMA model with {runs[0].parameters / 1e6:.1f} million parameters over the by
 for {steps} steps of {BATCH} windows of {LENGTH} bytes; products in bfloat16 (autocast), weights, gradients and states
 in single precision; weight decay {DECAY}, gradients clipped to norm 1, {WARMUP} steps of warm-up, then a cosine down to
 a tenth. *Test loss* is the mean over windows that were not trained on, in nats per byte, the median over the seeds (of
-weights and of the order of the text), at the best of the learning rates below; *state* is a share of Adam's.
+weights and of the order of the text), at the learning rate that is best on the first seed; *against AdamW* compares
+runs of the same seed: the median, and the range. *State* is a share of Adam's.
 
 {verdict(best)}
 
-| optimizer | lr | test loss | range | against AdamW | state | seeds |
-|---|---:|---:|---:|---:|---:|---:|
+| optimizer | lr | test loss | against AdamW | state | seeds |
+|---|---:|---:|---:|---:|---:|
 {lines}
 
 The published step averages clipped updates and corrects no bias. The row with S-RSI in every step says what the pursuit
 of the factors by one pass costs; that one, and those of other ranks and without a first moment, ran at {ONCE[0]:g}
-only. All peers have the settings of
-their packages, GaLore a new projection every 200 steps and a scale of 0.25. Adafactor's rate is relative to the size
-of the weights, GaLore's is scaled down: they have rates of their own.
+only. All peers have the settings of their packages, GaLore a new projection every 200 steps and a scale of 0.25, and
+learning rates around their own best: Adafactor's is relative to the size of the weights, GaLore's is scaled down.
+This is a short training: what holds after many thousand steps, or for a larger model, was not measured.
 
 ![training loss](adapprox.png)
 
 The training loss, the mean over {steps // POINTS} steps and the median over the seeds; on the right over the time of as
 many steps, from [the times of whole steps](adapprox_time.md).
 
-All learning rates, medians over the seeds:
+All learning rates, on the first seed:
 
-| optimizer | | | |
-|---|---|---|---|
+| optimizer | {" | ".join("" for _ in range(tried))} |
+|---|{"---|" * tried}
 {searches}
 
 On {runs[0].device}, {machine()}. Versions: {versions("torch", "transformers", "pytorch_optimizer")}.
@@ -290,14 +294,19 @@ def verdict(best: dict[str, list[Run]]) -> str:
     """What the table says about the goals."""
     if OURS not in best:
         return ""
-    ours = median_loss(best[OURS])
-    others = ", ".join(
-        f"{ours / median_loss(best[name]) - 1:+.2%} against {name}"
-        for name in (ADAMW, "Adafactor", "CAME", "GaLore, rank 64")
-        if name in best
-    )
+    peers = [name for name in (ADAMW, "Adafactor", "CAME", "GaLore, rank 64") if name in best]
+    others = "; ".join(f"{against(best, OURS, name)} against {name}" for name in peers)
     share = best[OURS][0].numbers / (2 * best[OURS][0].parameters)
-    return f"**Adapprox with k = 16 ends at {ours:.4f}: {others}; with {share:.0%} of Adam's state.**"
+    return f"**Adapprox with k = 16 ends at {median_loss(best[OURS]):.4f} with {share:.0%} of Adam's state: {others}.**"
+
+
+def against(best: dict[str, list[Run]], name: str, other: str) -> str:
+    """Relative differences of the test loss, seed by seed: the median and the range."""
+    theirs = {run.seed: run.loss for run in best[other]}
+    differences = [run.loss / theirs[run.seed] - 1 for run in best[name] if run.seed in theirs]
+    if name == other or not differences:
+        return ""
+    return f"{median(differences):+.2%} ({min(differences):+.2%} to {max(differences):+.2%})"
 
 
 def median_loss(some: list[Run]) -> float:
