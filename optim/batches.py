@@ -74,5 +74,5 @@ def on_device(indices: tuple[int, ...], device: torch.device) -> Tensor:
 
 def matrices_of(tensors: list[Tensor]) -> list[Tensor]:
     """Tensors as matrices of their first dimension, in their memory where that is contiguous."""
-    m, n = tensors[0].shape[:1].numel(), math.prod(tensors[0].shape[1:])
-    return [tensor.detach().reshape(m, n) for tensor in tensors]
+    shape = matrix_shape(tensors[0].shape)
+    return [tensor.detach().reshape(shape) for tensor in tensors]

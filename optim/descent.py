@@ -25,21 +25,21 @@ def descend(
     sizes: Tensor,
     settings: Settings,
     where: Where,
-    *,
-    averaged: bool,
 ) -> None:
-    """Clip the update, average it where there is M, and take the step.
+    """Clip the update, average it where updates are averaged, and take the step.
 
     Args:
         W: B weights (m, n), in place.
-        M: averages of updates, in place, or None.
+        M: averages of updates, in place; those of gradients are in P already, and they are left alone; or None.
         P: (B, m, n), quotients; a buffer.
         sizes: (B,), sums of the squares of P over all processes, looked at only for a clip.
         settings: see there.
         where: which matrices.
-        averaged: whether the quotients are those of averages of gradients.
     """
     lr, b1, scales = settings.lr, settings.b1, scales_of(settings, where.step)
+    averaged = M is not None and not settings.average_updates
+    if averaged:
+        M = None
     scale = torch.full_like(sizes, scales.size)
     if settings.clip < math.inf:
         scale /= (scales.size * (sizes / where.numel).sqrt() / settings.clip).clamp(min=1)

@@ -154,9 +154,7 @@ def finish_pass(Y: Tensor, gram: Tensor, B: Tensor, total: Total = alone) -> tup
 
 def one_pass(V: Tensor, start: Tensor, total: Total = alone) -> tuple[Tensor, Tensor]:
     """One sweep from ``directions``, where V is at hand; however large or small V is."""
-    Y = torch.bmm(V, start)
-    (size,) = total(Y.abs().sum((-2, -1), keepdim=True))
-    Y = Y / torch.where(size > 0, size, 1.0)
+    Y = _over_size(torch.bmm(V, start), total)
     gram, B = total(torch.bmm(Y.mT, Y), torch.bmm(V.mT, Y))
     return finish_pass(Y, gram, B, total)
 
@@ -169,8 +167,7 @@ def orthonormal(Y: Tensor, total: Total = alone) -> Tensor:
     """
     if total is alone:
         return torch.linalg.qr(Y).Q
-    (size,) = total(Y.abs().sum((-2, -1), keepdim=True))
-    Y = Y / torch.where(size > 0, size, 1.0)
+    Y = _over_size(Y, total)
     for _ in range(3):
         (gram,) = total(torch.bmm(Y.mT, Y))
         Y = torch.bmm(Y, _whiten(gram, shift=4 * Y.shape[-1] * torch.finfo(Y.dtype).eps).mT)
@@ -191,6 +188,12 @@ def squares(A: Tensor) -> Tensor:
     rows = max(COPIED // A.shape[-1], 1) if A.device.type == "cpu" else max(A.shape[-2], 1)
     parts = [torch.linalg.vector_norm(part, dim=(-2, -1), dtype=torch.float64) for part in A.split(rows, -2)]
     return torch.stack(parts).square().sum(0)
+
+
+def _over_size(Y: Tensor, total: Total) -> Tensor:
+    """Y over the sum of its absolute values, so that products of two entries are numbers, however large it is."""
+    (size,) = total(Y.abs().sum((-2, -1), keepdim=True))
+    return Y / torch.where(size > 0, size, 1.0)
 
 
 def _over_norms(U: Tensor) -> Tensor:

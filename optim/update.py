@@ -94,7 +94,7 @@ def update_matrices(
     below.sqrt_().add_(scales.eps)
     P = torch.div(top, below, out=below)
     (sizes,) = where.total(squares(P))
-    descend(W, M if averages is None else None, P, sizes, settings, where, averaged=averages is not None)
+    descend(W, M, P, sizes, settings, where)
     return Q, U, rank
 
 
@@ -137,7 +137,7 @@ def update_dense(
         sizes.add_(squares(P))
     write_back(V, moments)
     (sizes,) = where.total(sizes)
-    descend(W, M if averages is None else None, P, sizes, settings, where, averaged=averages is not None)
+    descend(W, M, P, sizes, settings, where)
 
 
 def _averaged(M: Sequence[Tensor], grads: Tensor, settings: Settings, scales: Scales) -> Tensor:
@@ -214,8 +214,7 @@ def _one_by_one(
             if settings.clip < math.inf:
                 (size,) = where.total(size)
             one = where._replace(indices=where.indices[b : b + 1])
-            rest = None if M is None or averaged else M[b : b + 1]
-            descend(W[b : b + 1], rest, P[None], size, settings, one, averaged=averaged)
+            descend(W[b : b + 1], None if M is None else M[b : b + 1], P[None], size, settings, one)
     gram, products, sizes = where.total(torch.bmm(Y.mT, Y), products[:, :k].mT, sizes)
     newQ, newU = finish_pass(Y, gram, products, where.total)
     found = newU.isfinite().all((-2, -1)) & newU.any(-1).any(-1) & U.any(-1).any(-1)

@@ -19,4 +19,4 @@ def test_no_rows_are_no_error(monkeypatch, fits, clip, dtype):
     settings = Settings(1e-2, 0.9, 0.999, 1e-8, 0.1, clip, True, True, None, 5, 5, 100, False, False)
     empty = torch.empty(0, 4)
     where = Where(torch.tensor([0]), 3, numel=20, first_row=5)
-    descend([empty.to(dtype)], [empty], empty[None], torch.ones(1).double(), settings, where, averaged=False)
+    descend([empty.to(dtype)], [empty], empty[None], torch.ones(1).double(), settings, where)
